@@ -1,0 +1,198 @@
+"""A typed client for backend services and operators: track events, score, read results, steer.
+
+Owns nothing but a channel. Every call has a deadline and raises a ReflexArcError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from reflexarc.channel import Channel
+from reflexarc.credential import bearer, service_key
+from reflexarc.tls import Trust
+from reflexarc_core.event import Event
+
+CALL_TIMEOUT_S: Final = 30.0
+
+
+class Backend:
+    """The services of one server at `host:port`, over TLS.
+
+    key: the service's, `rxk_...`; None for what REFLEXARC_API_KEY says, or the file that REFLEXARC_API_KEY_FILE names. ca_file:
+    PEM of the only authorities trusted; empty for the system's. insecure: plaintext, for a server on this machine, which asks
+    for no key. Raises UnauthenticatedError without a key, TransportError for plaintext to another machine.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        key: str | None = None,
+        ca_file: str = "",
+        insecure: bool = False,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
+        shown = () if insecure else bearer(service_key() if key is None else key)
+        self._channel = Channel(address, shown, trust=Trust(insecure, ca_file))
+        self._timeout_s = timeout_s
+
+    def track(self, events: Iterable[Event]) -> list[tuple[str, str]]:
+        """Store events; (verdict, reason) for each: stored, duplicate, rejected or later."""
+        from reflexarc_proto.v1 import event_service_pb2 as messages
+        from reflexarc_proto.v1.event_service_pb2_grpc import EventServiceStub
+        from reflexarc_proto.wire import event_to_proto
+
+        request = messages.TrackRequest(events=[event_to_proto(event) for event in events])
+        answer = self._channel.call(EventServiceStub, "Track", request, self._timeout_s)
+        return [
+            (messages.VerdictCode.Name(verdict.code).removeprefix("VERDICT_CODE_").lower(), verdict.reason)
+            for verdict in answer.verdicts
+        ]
+
+    def results(self) -> dict[str, Any]:
+        """Per trigger: decisions by last reason, both sides of the holdout with their goals, the lift and its interval."""
+        from reflexarc_proto.v1 import report_service_pb2 as messages
+        from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
+        from reflexarc_proto.wire import reason_from_proto
+
+        answer = self._channel.call(ReportServiceStub, "GetResults", messages.GetResultsRequest(), self._timeout_s)
+        return {
+            "triggers": {
+                row.trigger_id: {
+                    "reasons": {str(reason_from_proto(r.reason)): r.count for r in row.reasons},
+                    "treated": row.treated.subject_count,
+                    "treated_goals": row.treated.goal_count,
+                    "held_out": row.held_out.subject_count,
+                    "held_out_goals": row.held_out.goal_count,
+                    "goal": list(row.goal_event_types),
+                    "goal_within_ms": row.goal_within_ms,
+                    "lift": row.lift.difference if row.HasField("lift") else None,
+                    "lift_low": row.lift.low if row.HasField("lift") else None,
+                    "lift_high": row.lift.high if row.HasField("lift") else None,
+                    "outcomes": {o.kind: o.count for o in row.outcomes},
+                    "open_windows": row.open_window_count,
+                    "crossed": row.crossed_count,
+                }
+                for row in answer.triggers
+            }
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Counts and states of the server."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+        from reflexarc_proto.wire import reason_from_proto
+
+        answer = self._channel.call(AdminServiceStub, "GetStatus", messages.GetStatusRequest(), self._timeout_s)
+        return {
+            "records": answer.record_count,
+            "events": answer.event_count,
+            "duplicates_refused": answer.duplicate_count,
+            "resent": answer.resent_count,
+            "rejected": answer.rejected_count,
+            "subjects": answer.subject_count,
+            "folded_count": answer.folded_count,
+            "fold_lag": answer.fold_lag_count,
+            "unfoldable": answer.unfoldable_count,
+            "bundle": answer.bundle_digest,
+            "paused": list(answer.paused),
+            "decisions": {str(reason_from_proto(r.reason)): r.count for r in answer.edge_decisions},
+            "server_decisions": {str(reason_from_proto(r.reason)): r.count for r in answer.server_decisions},
+        }
+
+    def pause(self, *trigger_ids: str) -> None:
+        """Replace the set of paused triggers; `*` pauses all, nothing lifts every pause."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        self._channel.call(AdminServiceStub, "SetPaused", messages.SetPausedRequest(trigger_ids=trigger_ids), self._timeout_s)
+
+    def forget(self, subject: str, timeout_s: float = 60.0) -> bool:
+        """Erase a subject on the server, and on each device that sent something of it with its next exchange.
+
+        It is durable when this returns; True when nothing of it is left in the server's files. Raises InvalidEventError when it
+        is no subject.
+        """
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+        from reflexarc_proto.wire import subject_to_proto
+
+        request = messages.ForgetSubjectRequest(subject=subject_to_proto(subject))
+        return bool(self._channel.call(AdminServiceStub, "ForgetSubject", request, timeout_s).done)
+
+    def link(self, subject: str, known: str) -> str:
+        """Say that a device, session or anonymous subject is a known person; the link's id. Raises InvalidEventError."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+        from reflexarc_proto.wire import subject_to_proto
+
+        request = messages.LinkSubjectsRequest(subject=subject_to_proto(subject), known=subject_to_proto(known))
+        return str(self._channel.call(AdminServiceStub, "LinkSubjects", request, self._timeout_s).link_id)
+
+    def undo_link(self, link_id: str) -> None:
+        """Take a link back: everything is as if it had never been. Raises InvalidEventError when there is none."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        self._channel.call(AdminServiceStub, "UndoLink", messages.UndoLinkRequest(link_id=link_id), self._timeout_s)
+
+    def links(self, subject: str = "") -> list[dict[str, Any]]:
+        """Every link that was said, or those that name a subject, oldest first. Times in ms, 0 for never."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+        from reflexarc_proto.wire import subject_from_proto, subject_to_proto
+
+        request = messages.ListLinksRequest(subject=subject_to_proto(subject) if subject else None)
+        return [
+            {
+                "link_id": one.link_id,
+                "subject": subject_from_proto(one.subject),
+                "known": subject_from_proto(one.known),
+                "said_time": one.said_time,
+                "said_by": one.said_by,
+                "undone_time": one.undone_time,
+                "undone_by": one.undone_by,
+                "effective": one.effective,
+            }
+            for one in self._channel.call(AdminServiceStub, "ListLinks", request, self._timeout_s).links
+        ]
+
+    def activate(self, digest: str) -> None:
+        """Make a bundle of the server's folder live."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        self._channel.call(AdminServiceStub, "ActivateBundle", messages.ActivateBundleRequest(digest=digest), self._timeout_s)
+
+    def upload_sync_file(self, sha256: str, total_bytes: int, offset: int, chunk: bytes) -> int:
+        """Send a piece of a sync file; how many bytes of it the server holds from the start on."""
+        from reflexarc_proto.v1 import sync_file_service_pb2 as messages
+        from reflexarc_proto.v1.sync_file_service_pb2_grpc import SyncFileServiceStub
+
+        request = messages.UploadRequest(sha256=sha256, total_bytes=total_bytes, offset=offset, chunk=chunk)
+        held: int = self._channel.call(SyncFileServiceStub, "Upload", request, self._timeout_s).held_bytes
+        return held
+
+    def apply_sync_files(self, sha256: Sequence[str], *, allow_unsigned: bool, timeout_s: float, bytes_max: int) -> bytes:
+        """Have uploaded sync files of one installation taken in; the answers, a sync file of at most `bytes_max` bytes."""
+        from reflexarc_proto.v1 import sync_file_service_pb2 as messages
+        from reflexarc_proto.v1.sync_file_service_pb2_grpc import SyncFileServiceStub
+
+        request = messages.ApplyRequest(sha256=sha256, allow_unsigned=allow_unsigned)
+        return self._channel.stream(SyncFileServiceStub, "Apply", request, timeout_s, bytes_max)
+
+    def enrol_by_hand(self, installation: str, file_key: bytes, secret_digest: bytes, *, replace: bool) -> bool:
+        """Make the file key of a device known that never was online. True when it was known already."""
+        from reflexarc_proto.v1 import sync_file_service_pb2 as messages
+        from reflexarc_proto.v1.sync_file_service_pb2_grpc import SyncFileServiceStub
+
+        request = messages.EnrolRequest(
+            installation=installation, file_key=file_key, secret_digest=secret_digest, replace=replace
+        )
+        was_known: bool = self._channel.call(SyncFileServiceStub, "Enrol", request, self._timeout_s).was_known
+        return was_known
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()

@@ -1,0 +1,201 @@
+"""Bundles on a device: download, verify, self-test, swap.
+
+A bundle is a catalog and the device artifacts that score for it, listed by digest in one manifest. Owns the folder they
+live in: written aside, fsynced, renamed, so a torn bundle never has its final name. Must never make anything live
+that was not verified; the seam for signatures is `Verifier`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reflexarc_core.catalog import Catalog
+from reflexarc_core.errors import ManifestError, ScoringError
+from reflexarc_core.model import LiveModel, Scored, Scorer
+
+if TYPE_CHECKING:
+    from reflexarc_models.artifact import Artifact
+
+BUNDLE_BYTES_MAX = 64 * 1024 * 1024
+FILE_COUNT_MAX = 256
+
+
+class Verifier(Protocol):
+    """Judges a manifest before anything it names is fetched."""
+
+    def verify(self, manifest: bytes, digest: str) -> None:
+        """Raises ManifestError when the manifest is not to be trusted."""
+        ...
+
+
+class DigestVerifier:
+    """Accepts a manifest whose SHA-256 is the digest that was announced. Signatures take this place later."""
+
+    def verify(self, manifest: bytes, digest: str) -> None:
+        if hashlib.sha256(manifest).hexdigest() != digest:
+            raise ManifestError("the bundle's manifest is not the one that was announced")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle on this device."""
+
+    digest: str
+    folder: Path
+    catalog: Catalog
+    artifacts: Mapping[str, Artifact]
+
+    @property
+    def live_models(self) -> dict[str, LiveModel]:
+        """What the engine is told of each model."""
+        return {
+            model_id: LiveModel(artifact.digest, artifact.inputs, artifact.newest_label_time)
+            for model_id, artifact in self.artifacts.items()
+        }
+
+    def self_test(self) -> None:
+        """Run every artifact's parity vectors the way this host will score. Raises ManifestError."""
+        from reflexarc_models.scorer import self_test
+
+        for artifact in self.artifacts.values():
+            self_test(artifact)
+
+    def scorer(self) -> Scorer:
+        """Scores by the bundle's artifacts."""
+        from reflexarc_models.scorer import ArtifactScorer
+
+        return ArtifactScorer(self.artifacts)
+
+
+class Bundles:
+    """The folder of bundles. Keeps the live one and the one before it."""
+
+    def __init__(self, folder: Path, verifier: Verifier | None = None) -> None:
+        self._folder = folder
+        self._verifier = verifier or DigestVerifier()
+
+    def open(self, digest: str) -> Bundle | None:
+        """The bundle of that digest, verified again; None when none is kept under it or it no longer verifies."""
+        path = self._folder / digest
+        if not digest or not path.is_dir():
+            return None
+        try:
+            return self._load(digest, path)
+        except ManifestError:
+            return None
+
+    def install(self, digest: str, manifest: bytes, fetch: Callable[[str, int], bytes]) -> Bundle:
+        """Verify the manifest, fetch what it lists, self-test, and give it its final name.
+
+        fetch(sha256, byte_count) returns a file's bytes. Raises ManifestError; nothing is kept then.
+        """
+        self._verifier.verify(manifest, digest)
+        files = _files_for_device(manifest)
+        staging = self._folder / f"staging-{digest[:16]}"
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            for name, sha256, byte_count in files:
+                content = fetch(sha256, byte_count)
+                if len(content) != byte_count or hashlib.sha256(content).hexdigest() != sha256:
+                    raise ManifestError(f"{name} is not what the manifest lists")
+                _write(staging / name, content)
+            _write(staging / "bundle.json", manifest)
+            bundle = self._load(digest, staging)
+            bundle.self_test()
+            final = self._folder / digest
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(staging, final)
+            _sync_folder(self._folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return self._load(digest, final)
+
+    def keep_only(self, digests: Sequence[str]) -> None:
+        """Remove every other bundle."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            if path.name not in digests:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _load(self, digest: str, path: Path) -> Bundle:
+        from reflexarc_models.artifact import Artifact
+
+        try:
+            manifest = (path / "bundle.json").read_bytes()
+            self._verifier.verify(manifest, digest)
+            for name, sha256, _ in _files_for_device(manifest):
+                if hashlib.sha256((path / name).read_bytes()).hexdigest() != sha256:
+                    raise ManifestError(f"{name} of bundle {digest[:12]} is damaged")
+            catalog = Catalog.from_bytes((path / "catalog.json").read_bytes())
+        except OSError as error:
+            raise ManifestError(f"bundle {digest[:12]} cannot be read: {error.strerror}") from None
+        artifacts = {
+            model.parent.name: Artifact.load(model)
+            for model in sorted(path.glob("*/device"))
+            if (model / "manifest.json").exists()
+        }
+        return Bundle(digest, path, catalog, artifacts)
+
+
+class LazyScorer:
+    """Scores by a bundle's artifacts, loading them on the first score."""
+
+    def __init__(self, bundle: Bundle | None) -> None:
+        self._bundle = bundle
+        self._scorer: Scorer | None = None
+
+    def score(self, model_id: str, vector: Sequence[float], factors_above: float | None) -> Scored:
+        """See Scorer. Raises ScoringError when there is no bundle."""
+        return self._live().score(model_id, vector, factors_above)
+
+    def inputs(self, model_id: str) -> tuple[str, ...]:
+        """See Scorer."""
+        return self._live().inputs(model_id)
+
+    def _live(self) -> Scorer:
+        if self._scorer is None:
+            if self._bundle is None:
+                raise ScoringError("this device has no models yet", hint="connect it to a server that published some")
+            self._scorer = self._bundle.scorer()
+        return self._scorer
+
+
+def _files_for_device(manifest: bytes) -> list[tuple[str, str, int]]:
+    """(name, sha256, bytes) of the catalog and every device artifact. Raises ManifestError on names that leave the folder."""
+    try:
+        listed: dict[str, Any] = json.loads(manifest)["files"]
+        files = [
+            (name, str(entry["sha256"]), int(entry["bytes"]))
+            for name, entry in listed.items()
+            if name == "catalog.json" or "/device/" in name
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ManifestError("the bundle's manifest cannot be read") from None
+    if len(files) > FILE_COUNT_MAX or sum(byte_count for _, _, byte_count in files) > BUNDLE_BYTES_MAX:
+        raise ManifestError("the bundle is larger than a device accepts")
+    for name, _, _ in files:
+        if name.startswith("/") or ".." in Path(name).parts:
+            raise ManifestError(f"the bundle names a file outside itself: {name!r}")
+    return files
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""Explanations: why a decision came out as it did, and why a trigger would or would not fire now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reflexarc_core.condition import Clause
+from reflexarc_core.condition import explain as explain_condition
+from reflexarc_core.decision import Decision
+from reflexarc_core.errors import DefinitionError
+from reflexarc_core.record import DecisionOutput, HandedOutput, Moment
+from reflexarc_edge.log import Log
+from reflexarc_edge.runtime import Runtime
+
+RECENT_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """clauses: the condition's parts with the values they read, as of `now` (empty for a past decision).
+
+    records: the decision records it is about, oldest first. handed_time: when the action was handed over, 0 = never.
+    text: the whole in words.
+    """
+
+    trigger_id: str
+    subject: str
+    clauses: tuple[Clause, ...]
+    records: tuple[Decision, ...]
+    handed_time: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def explain_decision(log: Log, decision_id: str) -> Explanation:
+    """From the log: every record of one decision. Raises DefinitionError when it is not there."""
+    records = [record for _, record in log.decision_records(decision_id)]
+    decided = tuple(record.decision for record in records if isinstance(record, DecisionOutput))
+    if not decided:
+        raise DefinitionError("no such decision in this store", hint="the log may no longer reach back to it")
+    handed = next((record.handed_time for record in records if isinstance(record, HandedOutput)), 0)
+    lines = [f"{decided[0].trigger_id} for {decided[0].subject}"]
+    lines.extend(_line(decision) for decision in decided)
+    lines.append(f"handed over at {handed}" if handed else "not handed over")
+    return Explanation(decided[0].trigger_id, decided[0].subject, (), decided, handed, "\n".join(lines))
+
+
+def explain_trigger(runtime: Runtime, log: Log, trigger_id: str, subject: str, moment: Moment) -> Explanation:
+    """Evaluate the trigger's condition on the subject's state now, and show its recent decisions."""
+    engine = runtime.engine
+    trigger = engine.plan.triggers.get(trigger_id)
+    if trigger is None:
+        raise DefinitionError(
+            f"no trigger {trigger_id!r} here", hint=f"live here: {', '.join(sorted(engine.plan.triggers)) or 'none'}"
+        )
+    with runtime.reading():
+        held = engine.state.subjects.get(subject)
+        given = None
+        if held is not None:
+            given = engine.operands(held, subject, None, moment.now, engine.plan.decision_reads(trigger))
+    clauses: tuple[Clause, ...] = ()
+    lines = [f"{trigger_id} for {subject}"]
+    if given is None:
+        lines.append("nothing is known of this subject here")
+    else:
+        clauses = tuple(explain_condition(trigger.condition, given.event, given.features, given.segments, given.outputs))
+        for clause in clauses:
+            values = ", ".join(f"{name} = {value!r}" for name, value in clause.values.items())
+            shown = values if clause.outcome != "error" else clause.message
+            lines.append(f"  {clause.outcome}: {clause.text}" + (f"   [{shown}]" if shown else ""))
+    recent = tuple(
+        reversed([d for d in log.recent_decisions(RECENT_MAX) if d.trigger_id == trigger_id and d.subject == subject][:5])
+    )
+    lines.extend(_line(decision) for decision in recent)
+    return Explanation(trigger_id, subject, clauses, recent, 0, "\n".join(lines))
+
+
+def _line(decision: Decision) -> str:
+    parts = [f"  {decision.decision_time}: {decision.reason}"]
+    if decision.detail:
+        parts.append(f"({decision.detail})")
+    for evidence in decision.evidence:
+        confidence = "none" if evidence.confidence is None else f"{evidence.confidence:.3f}"
+        parts.append(
+            f"{evidence.model_id} by {evidence.where}: score {evidence.score:.3f} over {evidence.line:g}?"
+            f" confidence {confidence} over {evidence.confidence_min:g}?"
+        )
+    return " ".join(parts)

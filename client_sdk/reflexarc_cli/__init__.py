@@ -1,0 +1,1 @@
+"""The `reflexarc` command and the demo. May import every room; no room imports it."""

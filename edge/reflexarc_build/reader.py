@@ -1,0 +1,253 @@
+"""From YAML to a built catalog: every definition read, checked against the others, and named where it is wrong.
+
+Owns the author's language. Loading succeeds whole or fails whole, with one message per mistake. Must never be
+imported on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from reflexarc_build.actions import read_action
+from reflexarc_build.features import FeatureReader
+from reflexarc_build.names import RESERVED, event_names, is_name, operand_names
+from reflexarc_build.source import SOURCE_BYTES_MAX, Mistake, Mistakes, Node, Reading, SourceError, nearest, parse, shown
+from reflexarc_build.triggers import TriggerReader
+from reflexarc_core.catalog import Catalog
+from reflexarc_core.condition import CheckedExpression
+from reflexarc_core.errors import DefinitionError, StorageError
+from reflexarc_core.event import EventType, PropertyType, check_event_type
+from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition
+from reflexarc_core.model import Label, ModelDefinition
+from reflexarc_core.trigger import Action, Trigger
+
+SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions")
+SHIPPED = ("standard",)
+NAME_HINT: Final = "letters, digits and _ only, not beginning with a digit, at most 64"
+EVERY_MS_MIN: Final = 60_000
+
+
+def build_file(path: Path) -> Catalog:
+    """The built catalog of a YAML file. Raises SourceError with every mistake, StorageError when it cannot be read."""
+    return build_text(_text_of(path), str(path))
+
+
+def check_file(path: Path) -> tuple[Catalog, list[Mistake]]:
+    """The same, and what is no mistake but worth a look: definitions that nothing uses."""
+    build = _Build(parse(_text_of(path), str(path)))
+    return build.catalog(), build.unused()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > SOURCE_BYTES_MAX:
+            raise DefinitionError(f"{path} has {path.stat().st_size:,} bytes", hint=f"a catalog has at most {SOURCE_BYTES_MAX:,}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DefinitionError(f"{path} is not UTF-8 text", hint="save the catalog as UTF-8") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def build_text(text: str, name: str = "catalog.yaml") -> Catalog:
+    """The built catalog of a YAML text; `name` is shown in mistakes. Raises SourceError."""
+    return _Build(parse(text, name)).catalog()
+
+
+def standard_text() -> str:
+    """The YAML of the standard definitions."""
+    return resources.files("reflexarc_build").joinpath("standard.yaml").read_text(encoding="utf-8")
+
+
+class _Build:
+    def __init__(self, root: Node) -> None:
+        self.mistakes = Mistakes()
+        self.sections: dict[str, dict[str, Node]] = {section: {} for section in SECTIONS}
+        self.version = ""
+        self._take(root)
+        if not any(self.sections.values()) and not self.mistakes.found:
+            self.mistakes.add(root, "the catalog defines nothing", "begin with include: standard")
+
+    def catalog(self) -> Catalog:
+        event_types = {name: self._event_type(name, node) for name, node in self.sections["event_types"].items()}
+        features = {
+            name: FeatureReader(event_types, self.mistakes).read(name, node) for name, node in self.sections["features"].items()
+        }
+        if len(features) > FEATURE_COUNT_MAX:
+            node = list(self.sections["features"].values())[-1]
+            self.mistakes.add(node, f"{len(features)} features", f"at most {FEATURE_COUNT_MAX}")
+        models = {name: self._model(name, node, event_types, features) for name, node in self.sections["models"].items()}
+        self._check_outputs(models)
+        # What expressions are checked against is sound only when the definitions are: stop here if they are not.
+        self.mistakes.raise_if_any()
+        segments = self._segments(features)
+        names = operand_names(features, segments, models)
+        actions: dict[str, Action] = {}
+        triggers: dict[str, Trigger] = {}
+        reader = TriggerReader(event_types, features, segments, models, names, self.mistakes)
+        for trigger_id, node in self.sections["triggers"].items():
+            trigger = reader.read(trigger_id, node, self.sections["actions"])
+            if trigger is None:
+                continue
+            triggers[trigger_id] = trigger
+        for name, node in self.sections["actions"].items():
+            used_by = [t for t in triggers.values() if t.action == name]
+            used = name in self._actions_named()
+            types = event_names(event_types, sorted({e for t in used_by for e in t.on}) if used else event_types)
+            actions[name] = read_action(name, node, {**names, **types}, self.mistakes)
+        self.mistakes.raise_if_any()
+        return Catalog(
+            version=self.version, event_types=event_types, features=features, segments=segments, models=models,
+            triggers=triggers, actions=actions,
+        )  # fmt: skip
+
+    def _take(self, root: Node) -> None:
+        """Merge a document and what it includes; a definition of its own replaces an included one."""
+        reading = Reading(root, "the catalog", self.mistakes)
+        for name in reading.names("include"):
+            if name not in SHIPPED:
+                self.mistakes.add(
+                    reading.node_of("include") or root, f"nothing to include under {name!r}", nearest(name, SHIPPED)
+                )
+            else:
+                self._take(parse(standard_text(), f"{name}.yaml"))
+        self.version = reading.text("version", self.version)
+        for section in SECTIONS:
+            node = reading.node_of(section)
+            if node is None:
+                continue
+            if not isinstance(node.value, dict):
+                self.mistakes.add(node, f"{section} is not a mapping", "write NAME: {...} lines")
+                continue
+            for name, definition in node.items():
+                if not is_name(name):
+                    self.mistakes.add(definition, f"{section}: {shown(name)} is no name", NAME_HINT)
+                self.sections[section][name] = definition
+        reading.finish()
+
+    def _event_type(self, name: str, node: Node) -> EventType:
+        reading = Reading(node, f"event type {name}", self.mistakes)
+        properties: dict[str, PropertyType] = {}
+        for property_name, property_node in reading.entries("properties"):
+            if not is_name(property_name):
+                self.mistakes.add(property_node, f"event type {name}: {shown(property_name)} is no name", NAME_HINT)
+            elif isinstance(property_node.value, str):
+                text = property_node.value
+                properties[property_name] = PropertyType(text.rstrip("!"), text.endswith("!"))
+            else:
+                inner = Reading(property_node, f"{name}.{property_name}", self.mistakes)
+                properties[property_name] = PropertyType(
+                    inner.text("type", "string"), inner.flag("required"), inner.names("values")
+                )
+                inner.finish()
+        event_type = EventType(name, properties, reading.text("description"))
+        reading.finish()
+        reading.guard(lambda: check_event_type(event_type))
+        return event_type
+
+    def _model(
+        self, name: str, node: Node, event_types: Mapping[str, EventType], features: Mapping[str, FeatureDefinition]
+    ) -> ModelDefinition:
+        reading = Reading(node, f"model {name}", self.mistakes)
+        label_node = reading.node_of("label")
+        label = None
+        if label_node is not None:
+            inner = Reading(label_node, f"model {name}: label", self.mistakes)
+            label = Label(
+                kind=inner.text("kind", "churn", required=True, one_of=("churn", "purchase")),
+                events=inner.names("events", required=True),
+                horizon_ms=inner.duration_ms("horizon", 1, required=True),
+                active_within_ms=inner.duration_ms("active_within"),
+            )
+            inner.known("events", label.events, event_types, "event type")
+            if label.kind == "churn" and not label.active_within_ms:
+                inner.mistakes.add(label_node, f"model {name}: churn of people who were active when?", "write active_within: 30d")
+            inner.finish()
+        model = ModelDefinition(
+            model_id=name,
+            output=reading.text("output", name, required=True),
+            algorithm=reading.text(
+                "algorithm", "random_forest", required=True,
+                one_of=("random_forest", "gradient_boosting", "collaborative_filtering"),
+            ),
+            features=reading.names("features", required=True),
+            label=label,
+            score_on=reading.names("score_on"),
+            every_ms=reading.duration_ms("every"),
+            confidence_min=reading.number("confidence_min", 0.8, high=1.0),
+            update_ms=reading.duration_ms("update", 604_800_000),
+            factors=reading.text("factors"),
+            output_type=reading.text("output_type", "double", one_of=("double", "bool")),
+            description=reading.text("description"),
+        )  # fmt: skip
+        reading.known("features", model.features, features, "feature")
+        reading.known("score_on", model.score_on, event_types, "event type")
+        for feature_name in model.features:
+            if feature_name in features and features[feature_name].key:
+                reading.mistakes.add(
+                    node, f"model {name}: {feature_name} has a key", "a model reads features of the subject, without key"
+                )
+        if not model.score_on and not model.every_ms:
+            reading.mistakes.add(node, f"model {name} never scores", "write score_on: [EVENT TYPES] or every: 1d")
+        if 0 < model.every_ms < EVERY_MS_MIN:
+            reading.mistakes.add(reading.node_of("every") or node, f"model {name} scores too often", "every: 1m at least")
+        reading.finish()
+        return model
+
+    def _check_outputs(self, models: Mapping[str, ModelDefinition]) -> None:
+        owners: dict[str, str] = {}
+        for name, model in models.items():
+            for output in filter(None, (model.output, model.factors)):
+                if not is_name(output):
+                    self.mistakes.add(self.sections["models"][name], f"model {name}: {shown(output)} is no name", NAME_HINT)
+                elif output in RESERVED or output in owners:
+                    self.mistakes.add(
+                        self.sections["models"][name], f"model {name}: the name {output!r} is taken", "choose another"
+                    )
+                owners[output] = name
+
+    def _actions_named(self) -> set[object]:
+        """Actions that some trigger names, be the trigger right or wrong."""
+        triggers = self.sections["triggers"].values()
+        return {node.value["action"].value for node in triggers if isinstance(node.value, dict) and "action" in node.value}
+
+    def unused(self) -> list[Mistake]:
+        """Actions no trigger names and segments nothing reads, of the author's own."""
+        texts = [str(node.plain()) for section in ("triggers", "actions") for node in self.sections[section].values()]
+        found = [
+            Mistake(node.file, node.line, f"no trigger uses action {name}", "write action: ... in a trigger, or take it out")
+            for name, node in self.sections["actions"].items() if name not in self._actions_named()
+        ]  # fmt: skip
+        found += [
+            Mistake(node.file, node.line, f"nothing reads segment {name}", f"read it as segments.{name}, or take it out")
+            for name, node in self.sections["segments"].items() if not any(f"segments.{name}" in text for text in texts)
+        ]  # fmt: skip
+        return found
+
+    def _segments(self, features: Mapping[str, FeatureDefinition]) -> dict[str, CheckedExpression]:
+        from reflexarc_build.cel import check_expression
+
+        names = operand_names(features, {}, {})
+        segments: dict[str, CheckedExpression] = {}
+        for name, node in self.sections["segments"].items():
+            if not isinstance(node.value, str) or not node.value.strip():
+                self.mistakes.add(node, f"segment {name} is {shown(node.value)}", "write a condition, in quotes")
+                continue
+            text = node.value
+            try:
+                checked = check_expression(text, names)
+            except DefinitionError as error:
+                self.mistakes.add(node, f"segment {name}: {error.message}", error.hint)
+                continue
+            if str(checked.result_type) != "bool":
+                self.mistakes.add(node, f"segment {name} is {checked.result_type}", "write a condition that is true or false")
+            segments[name] = checked
+        return segments
+
+
+def mistakes_of(error: DefinitionError) -> list[Any]:
+    """The single mistakes of a failed build, for tools that list them."""
+    return error.mistakes if isinstance(error, SourceError) else [error]

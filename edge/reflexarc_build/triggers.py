@@ -1,0 +1,150 @@
+"""Triggers as authors write them, checked against what their placement can see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reflexarc_build.cel import check_expression
+from reflexarc_build.names import event_names
+from reflexarc_build.source import Mistakes, Node, Reading, nearest
+from reflexarc_core.condition import CheckedExpression, compare_lines, line_misuse
+from reflexarc_core.condition.types import CelType
+from reflexarc_core.errors import DefinitionError
+from reflexarc_core.event import EventType
+from reflexarc_core.feature import FeatureDefinition
+from reflexarc_core.model import ModelDefinition
+from reflexarc_core.policy import Holdout, Policy
+from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Goal, Line, Trigger
+
+# Event types that reach the server by other ways than a device: an edge trigger never sees them.
+SERVER_SIDE = ("email_open", "email_click", "email_reply", "social_mention", "social_share")
+
+
+class TriggerReader:
+    """Reads triggers against one catalog's other definitions."""
+
+    def __init__(
+        self,
+        event_types: Mapping[str, EventType],
+        features: Mapping[str, FeatureDefinition],
+        segments: Mapping[str, CheckedExpression],
+        models: Mapping[str, ModelDefinition],
+        names: Mapping[str, CelType],
+        mistakes: Mistakes,
+    ) -> None:
+        self.event_types = event_types
+        self.features = features
+        self.segments = segments
+        self.models = models
+        self.names = names
+        self.mistakes = mistakes
+
+    def read(self, trigger_id: str, node: Node, actions: Mapping[str, Node]) -> Trigger | None:
+        """One trigger; None when it is too broken to check further. What is wrong is noted."""
+        reading = Reading(node, f"trigger {trigger_id}", self.mistakes)
+        on = reading.names("on")
+        reading.known("on", on, self.event_types, "event type")
+        placement = reading.text("placement", "edge", one_of=PLACEMENTS)
+        confidence = self._confidence(reading)
+        action = reading.text("action", required=True)
+        if action and action not in actions:
+            self.mistakes.add(
+                reading.node_of("action") or node, f"trigger {trigger_id}: no action {action!r}", nearest(action, actions)
+            )
+        condition = self._condition(reading, on)
+        policy = self._policy(reading)
+        goal = self._goal(reading)
+        escalate = reading.text("escalate", "when_unsure", one_of=ESCALATIONS)
+        deadline_ms = reading.duration_ms("deadline", 150)
+        life_ms = reading.duration_ms("life")
+        description = reading.text("description")
+        reading.finish()
+        if condition is None:
+            return None
+        lines = self._lines(reading, condition, confidence)
+        scores = {model.output for model in self.models.values()} & set(condition.reads)
+        if not on and not scores:
+            self.mistakes.add(
+                node, f"trigger {trigger_id} has no `on` and reads no model, so nothing would evaluate it",
+                "write on: [EVENT TYPES]",
+            )  # fmt: skip
+        if placement == "edge":
+            for event_type in on:
+                if event_type in SERVER_SIDE:
+                    self.mistakes.add(
+                        node, f"trigger {trigger_id}: {event_type} reaches the server, not a device", "write placement: server"
+                    )
+        return Trigger(
+            trigger_id=trigger_id, condition=condition, action=action, on=on, placement=placement, lines=lines,
+            confidence=confidence, escalate=escalate, deadline_ms=deadline_ms, policy=policy, goal=goal,
+            life_ms=life_ms, description=description,
+        )  # fmt: skip
+
+    def _condition(self, reading: Reading, on: tuple[str, ...]) -> CheckedExpression | None:
+        text = reading.text("condition", required=True)
+        node = reading.node_of("condition") or reading.node
+        if not text:
+            return None
+        # Without `on` the trigger follows its models' scores, whose causes are these event types.
+        types = on or tuple({name for model in self.models.values() if model.output in text for name in model.score_on})
+        try:
+            checked = check_expression(text, {**self.names, **event_names(self.event_types, types)})
+        except DefinitionError as error:
+            self.mistakes.add(node, f"{reading.what}: {error.message}", error.hint)
+            return None
+        if str(checked.result_type) != "bool":
+            self.mistakes.add(node, f"{reading.what}: the condition is {checked.result_type}", "write one that is true or false")
+            return None
+        return checked
+
+    def _lines(self, reading: Reading, condition: CheckedExpression, confidence: bool) -> tuple[Line, ...]:
+        lines: list[Line] = []
+        node = reading.node_of("condition") or reading.node
+        for model in self.models.values():
+            if model.output_type != "double" or model.output not in condition.reads:
+                continue
+            misuse = line_misuse(condition, model.output)
+            if misuse and confidence:
+                self.mistakes.add(
+                    node, f"{reading.what}: {misuse}",
+                    f"compare it with a literal, {model.output} > 0.7, or write confidence: off",
+                )  # fmt: skip
+            found = compare_lines(condition, model.output)
+            for line in found:
+                if not 0.0 <= line < 1.0:
+                    self.mistakes.add(
+                        node, f"{reading.what}: {model.output} > {line:g} is always or never so",
+                        "a score lies between 0 and 1: write 0.7, for example",
+                    )  # fmt: skip
+            if len(found) > 1 and confidence:
+                self.mistakes.add(node, f"{reading.what}: {model.output} has {len(found)} lines", "one line a model and trigger")
+            lines.extend(Line(model.model_id, line) for line in found)
+        return tuple(lines)
+
+    def _confidence(self, reading: Reading) -> bool:
+        node = reading.node_of("confidence")
+        if node is None:
+            return True
+        if node.value != "off":
+            self.mistakes.add(node, f"{reading.what}: confidence is {node.value!r}", "leave it out, or write off")
+        return False
+
+    def _policy(self, reading: Reading) -> Policy:
+        share = reading.number("holdout", 0.0, high=1.0)
+        unit = reading.text("holdout_unit", "subject", one_of=("subject", "device", "session"))
+        salt = reading.text("holdout_group")
+        return Policy(
+            cooldown_ms=reading.duration_ms("cooldown"),
+            purpose=reading.text("purpose"),
+            holdout=Holdout(share, unit, salt) if share > 0 else None,
+        )
+
+    def _goal(self, reading: Reading) -> Goal | None:
+        node = reading.node_of("goal")
+        if node is None:
+            return None
+        inner = Reading(node, f"{reading.what}: goal", self.mistakes)
+        goal = Goal(inner.names("events", required=True), inner.duration_ms("within", 1, required=True))
+        inner.known("events", goal.event_types, self.event_types, "event type")
+        inner.finish()
+        return goal

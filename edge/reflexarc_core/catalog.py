@@ -1,0 +1,84 @@
+"""The catalog: every live definition, validated as a whole, with one digest.
+
+Owns the built form that devices and servers read (canonical JSON). Must never read YAML or check expressions:
+that is the author's room, `reflexarc_build`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from reflexarc_core import plain
+from reflexarc_core.condition import CheckedExpression
+from reflexarc_core.errors import DefinitionError
+from reflexarc_core.event import EventType
+from reflexarc_core.feature import FeatureDefinition
+from reflexarc_core.model import ModelDefinition
+from reflexarc_core.trigger import Action, Trigger
+
+FORMAT: Final = 1
+CATALOG_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All definitions by name. `version` is the author's text; `digest` is what hosts compare."""
+
+    version: str = ""
+    format: int = FORMAT
+    event_types: Mapping[str, EventType] = field(default_factory=dict)
+    features: Mapping[str, FeatureDefinition] = field(default_factory=dict)
+    segments: Mapping[str, CheckedExpression] = field(default_factory=dict)
+    models: Mapping[str, ModelDefinition] = field(default_factory=dict)
+    triggers: Mapping[str, Trigger] = field(default_factory=dict)
+    actions: Mapping[str, Action] = field(default_factory=dict)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON."""
+        return plain.digest(self.to_plain())
+
+    def to_plain(self) -> dict[str, Any]:
+        """The built form."""
+        return {"format": self.format, **plain.to_plain(self)}
+
+    def to_bytes(self) -> bytes:
+        """The built form's canonical bytes."""
+        return plain.canonical(self.to_plain())
+
+    @staticmethod
+    def from_plain(built: Any) -> Catalog:
+        """Raises DefinitionError when the built form is not one, or is of a later format."""
+        if isinstance(built, Mapping) and built.get("format", FORMAT) > FORMAT:
+            raise DefinitionError(
+                f"the catalog has format {built['format']}, this version reads {FORMAT}", hint="update reflexarc on this host"
+            )
+        return plain.from_plain(Catalog, built)
+
+    @staticmethod
+    def from_bytes(built: bytes) -> Catalog:
+        """Raises DefinitionError when the bytes are too large, no JSON, or no built catalog."""
+        if len(built) > CATALOG_BYTES_MAX:
+            raise DefinitionError(f"the catalog has {len(built)} bytes", hint=f"at most {CATALOG_BYTES_MAX}")
+        try:
+            parsed = json.loads(built)
+        except ValueError as error:
+            raise DefinitionError(f"the catalog is no JSON: {error}") from None
+        return Catalog.from_plain(parsed)
+
+    def lines(self, model_id: str) -> tuple[float, ...]:
+        """Every line that a trigger compares this model's score with, ascending."""
+        return tuple(
+            sorted({line.line for trigger in self.triggers.values() for line in trigger.lines if line.model_id == model_id})
+        )
+
+    def model_of_output(self, name: str) -> ModelDefinition | None:
+        """The model whose output (or factors) stands under this bare name in conditions."""
+        for model in self.models.values():
+            if name in (model.output, model.factors):
+                return model
+        return None

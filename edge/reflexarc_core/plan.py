@@ -1,0 +1,351 @@
+"""The plan: a catalog compiled for one placement.
+
+Owns everything that is derived from definitions once per catalog: layouts, who scores when, fused conditions,
+payloads. Must never hold a subject's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+
+from reflexarc_core.catalog import Catalog
+from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile_expression, compile_group
+from reflexarc_core.feature import FeatureDefinition, Layout
+from reflexarc_core.feature_source import Fold, Read, compile_read
+from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition
+from reflexarc_core.template import Payload, expressions
+from reflexarc_core.trigger import Trigger
+from reflexarc_core.value import frozen
+
+
+@frozen
+class Reads:
+    """Names read from each namespace, and whether the event's own values are."""
+
+    event: bool
+    features: tuple[str, ...]
+    segments: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @staticmethod
+    def of(checked: list[CheckedExpression]) -> Reads:
+        names = sorted({name for expression in checked for name in expression.reads})
+        by_prefix: dict[str, list[str]] = {"event": [], "features": [], "segments": [], "": []}
+        for name in names:
+            prefix, dot, rest = name.partition(".")
+            if dot and prefix in by_prefix:
+                by_prefix[prefix].append(rest)
+            else:
+                by_prefix[""].append(name)
+        return Reads(bool(by_prefix["event"]), tuple(by_prefix["features"]), tuple(by_prefix["segments"]), tuple(by_prefix[""]))
+
+    def within(self, other: Reads) -> bool:
+        """Whether all of it is read by `other` too."""
+        return (
+            (other.event or not self.event)
+            and set(self.features) <= set(other.features)
+            and set(self.segments) <= set(other.segments)
+            and set(self.outputs) <= set(other.outputs)
+        )
+
+
+@frozen
+class Course:
+    """What reaching a decision of one trigger looks at.
+
+    reads: names its condition and its action's payload read. inputs: features it rests on, also through a segment or a
+    score. aging: (model, when its calibration turns STALE, ms). sent: (subject-scoped feature, age past which it is
+    STALE, ms). models, minimums: the model and its confidence_min for each of the trigger's lines. can_ask: whether it
+    may ask the server. can_be_stale: whether there is anything in `aging` or `sent`.
+    """
+
+    trigger: Trigger
+    reads: Reads
+    inputs: tuple[str, ...]
+    aging: tuple[tuple[str, int], ...]
+    sent: tuple[tuple[str, int], ...]
+    models: tuple[str, ...]
+    minimums: tuple[float, ...]
+    can_ask: bool
+    can_be_stale: bool
+
+
+@frozen
+class TriggerGroup:
+    """The triggers one arrival evaluates, their conditions fused, and one counter per clause.
+
+    reads: what the conditions read. covered: for each trigger, whether that is all its payload needs too. The rest is what
+    they read through segments too. features: reads them but for the keyed ones, which depend on a property of the event.
+    event, subject: whether anything of the event is read, or of the subject's key. outputs: (model, output, factors).
+    """
+
+    courses: tuple[Course, ...]
+    group: Group
+    reads: Reads
+    covered: tuple[bool, ...]
+    features: Read
+    keyed: tuple[str, ...]
+    event: bool
+    subject: bool
+    outputs: tuple[tuple[str, str, str], ...]
+    counts: list[int]
+
+
+@frozen
+class Scoring:
+    """How one model's vector is taken from features by name; features: reads just those. factors_above: see `RequestScore`."""
+
+    model_id: str
+    inputs: tuple[str, ...]
+    features: Read
+    sent: frozenset[str]
+    pick: Callable[[Mapping[str, float]], tuple[float, ...]]
+    factors_above: float | None
+
+    def vector(self, found: Mapping[str, float]) -> tuple[float, ...] | None:
+        """The model's inputs; None when a subject-scoped one never came down: unknown is not zero."""
+        try:
+            return self.pick(found)
+        except KeyError:
+            if not self.sent <= found.keys():
+                return None
+            return tuple([found.get(name, ABSENT) for name in self.inputs])
+
+
+@frozen
+class Arrival:
+    """What an event of one type sets off.
+
+    folds: (key property, its layout, fold) of the layouts that listen to it. scorings: models that score on it, and
+    scored: their ids. features: all that those models, and the conditions behind them, read of the vector.
+    """
+
+    is_declared: bool
+    folds: tuple[tuple[str, Layout, Fold], ...]
+    scorings: tuple[Scoring, ...]
+    scored: tuple[str, ...]
+    features: Read
+
+
+class Plan:
+    """A catalog as the engine of one placement uses it. `models`: what is live, only these score.
+
+    Everything is in the order of its name, never of the author's text: the same catalog read back from its bytes must
+    read the cells, and decide in the order, of the first one.
+    """
+
+    def __init__(self, catalog: Catalog, placement: str, models: Mapping[str, LiveModel]) -> None:
+        self.catalog = catalog
+        self.placement = placement
+        self.models = {model_id: catalog.models[model_id] for model_id in sorted(models) if model_id in catalog.models}
+        self.live = {model_id: models[model_id] for model_id in self.models}
+        folded = [f for f in catalog.features.values() if placement == "server" or f.scope == "device"]
+        self.remote_features: dict[str, FeatureDefinition] = (
+            {} if placement == "server" else {f.name: f for f in catalog.features.values() if f.scope == "subject"}
+        )
+        keys = sorted({feature.key for feature in folded})
+        self.layouts = {key: Layout([f for f in folded if f.key == key]) for key in keys}
+        self.layouts.setdefault("", Layout([]))
+        self.triggers = {name: t for name, t in sorted(catalog.triggers.items()) if t.placement == placement}
+        self.payloads = {name: Payload(action) for name, action in catalog.actions.items()}
+        self.segments: dict[str, tuple[Compiled, Reads]] = {
+            name: (compile_expression(checked), Reads.of([checked])) for name, checked in catalog.segments.items()
+        }
+        self.factors_above = {model_id: self._factors_above(model) for model_id, model in self.models.items()}
+        self.arrivals: dict[str, Arrival] = {}
+        self._scorings: dict[str, Scoring] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], TriggerGroup | None] = {}
+        self._courses: dict[str, Course] = {}
+        self._conditions: dict[str, Compiled] = {}
+
+    def arrival(self, event_type: str) -> Arrival:
+        """What such an event sets off; `arrivals` holds those that were asked for."""
+        found = self.arrivals.get(event_type)
+        if found is None:
+            found = self._arrival(event_type)
+            if found.is_declared:  # names nobody declared must not fill the memory
+                self.arrivals[event_type] = found
+        return found
+
+    def scoring(self, model_id: str) -> Scoring:
+        """How a live model's vector is taken."""
+        found = self._scorings.get(model_id)
+        if found is None:
+            inputs = self.live[model_id].inputs
+            sent = frozenset(name for name in inputs if name in self.remote_features)
+            found = Scoring(model_id, inputs, self.reading(inputs), sent, _picker(inputs), self.factors_above[model_id])
+            self._scorings[model_id] = found
+        return found
+
+    def reading(self, names: Iterable[str]) -> Read:
+        """What reads these features of a vector. Those split by a key are no part of it: they depend on the event."""
+        wanted = list(dict.fromkeys(names))
+        own = [name for name in wanted if name not in self.remote_features and not self.catalog.features[name].key]
+        sent = [name for name in wanted if name in self.remote_features]
+        return compile_read([self.layouts[""].by_name[name] for name in own], sent)
+
+    def group(self, event_type: str, scored: tuple[str, ...]) -> TriggerGroup | None:
+        """Triggers to evaluate on an arrival: an event type (empty for a tick) and the models that just scored."""
+        key = (event_type, scored)
+        try:
+            return self._groups[key]
+        except KeyError:
+            if event_type and event_type not in self.catalog.event_types:
+                return None  # no trigger can name it
+        found = self._groups[key] = self._group(event_type, scored)
+        return found
+
+    def course(self, trigger: Trigger) -> Course:
+        """What a decision of this trigger looks at."""
+        found = self._courses.get(trigger.trigger_id)
+        if found is None:
+            found = self._courses[trigger.trigger_id] = self._course(trigger)
+        return found
+
+    def scored_on(self, event_type: str) -> tuple[str, ...]:
+        """Live models that score the subject of such an event."""
+        return self.arrival(event_type).scored
+
+    def decision_reads(self, trigger: Trigger) -> Reads:
+        """What a trigger's condition and its action's payload read."""
+        return self.course(trigger).reads
+
+    def condition(self, trigger: Trigger) -> Compiled:
+        """One trigger's condition on its own."""
+        compiled = self._conditions.get(trigger.trigger_id)
+        if compiled is None:
+            compiled = self._conditions[trigger.trigger_id] = compile_expression(trigger.condition)
+        return compiled
+
+    def condition_counts(self) -> dict[str, dict[str, int]]:
+        """How often each clause was the first that was false, by trigger."""
+        counted: dict[str, dict[str, int]] = {}
+        for held in self._groups.values():
+            if held is None:
+                continue
+            for course, texts, false in zip(
+                held.courses, held.group.clause_texts, held.group.false_counts(held.counts), strict=True
+            ):
+                for text, count in zip(texts, false, strict=True):
+                    if count:
+                        clauses = counted.setdefault(course.trigger.trigger_id, {})
+                        clauses[text] = clauses.get(text, 0) + count
+        return counted
+
+    def clear_counts(self) -> None:
+        """Start counting from zero; the caller has kept what was counted."""
+        for held in self._groups.values():
+            if held is not None:
+                held.counts[:] = [0] * len(held.counts)
+
+    def _due(self, event_type: str, scored: tuple[str, ...]) -> list[Trigger]:
+        def is_due(trigger: Trigger) -> bool:
+            if trigger.on:
+                return event_type in trigger.on
+            return any(line.model_id in scored for line in trigger.lines) or any(
+                self.catalog.models[m].output in trigger.condition.reads for m in scored
+            )
+
+        return [trigger for trigger in self.triggers.values() if is_due(trigger)]
+
+    def _behind(self, reads: Reads) -> Reads:
+        """What is read where that is read, also through segments."""
+        inner = [self.segments[name][1] for name in reads.segments]
+        return Reads(
+            reads.event or any(one.event for one in inner),
+            tuple(dict.fromkeys((*reads.features, *(name for one in inner for name in one.features)))),
+            reads.segments,
+            tuple(dict.fromkeys((*reads.outputs, *(name for one in inner for name in one.outputs)))),
+        )
+
+    def _group(self, event_type: str, scored: tuple[str, ...]) -> TriggerGroup | None:
+        courses = tuple(self.course(trigger) for trigger in self._due(event_type, scored))
+        if not courses:
+            return None
+        conditions = [course.trigger.condition for course in courses]
+        group = compile_group(conditions)
+        reads = Reads.of(conditions)
+        behind = self._behind(reads)
+        models = [model for model in self.catalog.models.values() if model.output_type == "double"]
+        factors = {model.factors for model in models}
+        return TriggerGroup(
+            courses=courses,
+            group=group,
+            reads=reads,
+            # Factors are a map: each payload has its own.
+            covered=tuple(course.reads.within(reads) and not factors.intersection(course.reads.outputs) for course in courses),
+            features=self.reading(behind.features),
+            keyed=tuple(n for n in behind.features if n not in self.remote_features and self.catalog.features[n].key),
+            event=behind.event,
+            subject=any(name.startswith("subject.") for name in behind.outputs),
+            outputs=tuple(
+                (model.model_id, model.output, model.factors if model.factors in behind.outputs else "")
+                for model in models
+                if model.output in behind.outputs or model.factors in behind.outputs
+            ),
+            counts=[0] * group.count_total,
+        )
+
+    def _arrival(self, event_type: str) -> Arrival:
+        is_declared = event_type in self.catalog.event_types
+        folds = [(key, layout, layout.folding(event_type)) for key, layout in self.layouts.items()]
+        scorings = tuple(self.scoring(model_id) for model_id, model in self.models.items() if event_type in model.score_on)
+        scored = tuple(scoring.model_id for scoring in scorings)
+        names = [name for scoring in scorings for name in scoring.inputs]
+        # Whichever of the models do score, what is evaluated then reads no more than when all of them do.
+        names += self._behind(Reads.of([trigger.condition for trigger in self._due(event_type, scored)])).features
+        return Arrival(
+            is_declared=is_declared,
+            folds=tuple((key, layout, fold) for key, layout, fold in folds if fold is not None),
+            scorings=scorings,
+            scored=scored,
+            features=self.reading(names),
+        )
+
+    def _course(self, trigger: Trigger) -> Course:
+        action = self.catalog.actions.get(trigger.action)
+        reads = Reads.of([trigger.condition, *(expressions(action) if action else ())])
+        inputs = list(self._behind(reads).features)
+        aging: list[tuple[str, int]] = []
+        for line in trigger.lines:
+            live = self.live.get(line.model_id)
+            if live is not None:
+                inputs += live.inputs
+                if live.newest_label_time:
+                    aging.append((line.model_id, live.newest_label_time + self.models[line.model_id].calibration_age_max_ms))
+        inputs = list(dict.fromkeys(inputs))
+        stale_ms = {name: feature.stale_ms for name, feature in self.remote_features.items() if feature.stale_ms}
+        sent = tuple((name, stale_ms[name]) for name in inputs if name in stale_ms)
+        return Course(
+            trigger=trigger,
+            reads=reads,
+            inputs=tuple(inputs),
+            aging=tuple(aging),
+            sent=sent,
+            models=tuple(line.model_id for line in trigger.lines),
+            minimums=tuple(self.catalog.models[line.model_id].confidence_min for line in trigger.lines),
+            can_ask=(trigger.placement == "edge" and bool(trigger.lines) and trigger.escalate != "never" and trigger.confidence),
+            can_be_stale=bool(aging or sent),
+        )
+
+    def _factors_above(self, model: ModelDefinition) -> float | None:
+        lines = [
+            line.line
+            for trigger in self.triggers.values()
+            for line in trigger.lines
+            if line.model_id == model.model_id and model.factors and model.factors in self.decision_reads_of_action(trigger)
+        ]
+        return min(lines) if lines else None
+
+    def decision_reads_of_action(self, trigger: Trigger) -> set[str]:
+        """Names the trigger's payload reads."""
+        action = self.catalog.actions.get(trigger.action)
+        return {name for checked in expressions(action) for name in checked.reads} if action else set()
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
+    """The values of these names as a tuple, or KeyError."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda found: tuple([found[name] for name in names])

@@ -1,0 +1,104 @@
+"""The cursor: how far the server holds this log, under which numbering, and which records it will never take.
+
+Owns what an acknowledgement, its withdrawal and a new numbering change in the store, each in one transaction. Deletes no
+record: what may be cut is the upkeep's to say.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from reflexarc_edge.repair import identity_of
+from reflexarc_edge.spool import Spool
+from reflexarc_edge.store import Row, Store
+
+REASON_LENGTH_MAX: Final = 200
+
+
+class Cursor:
+    """Of one log. Every method raises StorageError, and has changed nothing then."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def acknowledge(self, upto_seq: int, rejected: Mapping[int, str] | None = None) -> None:
+        """The server holds everything up to this number. Numbers not yet written are refused.
+
+        rejected: number -> why it judged that record and did not store it; a copy becomes a dead letter.
+        """
+        if self._spool.acked_seq < upto_seq <= self._spool.seq:
+            self._keep(upto_seq, rejected or {})
+
+    def rewind(self, upto_seq: int) -> None:
+        """The server holds no more than this: what is behind it is sent again.
+
+        One that is not even where this numbering began was restored from before that, and may lack what it was told under the
+        numbering before: everything from there on that is still here is sent under this one.
+        """
+        if 0 <= upto_seq < self._spool.acked_seq:
+            self._keep(upto_seq, {})
+
+    def renumber(self, held_seq: int) -> None:
+        """Begin a new numbering: somebody else goes on with ours. held_seq: up to where the server holds this history."""
+
+        def begin(store: Store) -> None:
+            with store.transaction():
+                store.keep_meta("incarnation", secrets.token_hex(16))
+                store.keep_meta("numbered_from", held_seq)
+                self._move(store, held_seq)
+            store.sync_to_disk()
+
+        self._spool.ask(begin)
+        self._spool.acked_seq = held_seq
+        self._spool.identity = identity_of(self._spool.folder, self._spool.store)
+
+    def refuse(self, seq: int, reason: str) -> None:
+        """The server refuses this record whatever surrounds it: a dead letter, and a loss wherever it would be sent.
+
+        The record itself stays: the engine folded it.
+        """
+
+        def bury(store: Store) -> None:
+            with store.transaction():
+                held = [kept for kept in store.meta("refused", []) if kept > self._spool.acked_seq and kept != seq]
+                store.keep_meta("refused", [*held, seq])
+                _copy(store, {seq: f"refused: {reason}"})
+
+        self._spool.ask(bury)
+
+    def check_of(self, seq: int) -> int:
+        """Checksum of the record the server holds last, 0 when nobody knows it."""
+        kept = self._spool.ask(lambda store: store.meta("acked_check", None))
+        if kept is not None and kept[0] == seq:
+            return int(kept[1])
+        check: int = self._spool.ask(lambda store: store.check_of(seq))
+        return check
+
+    def _keep(self, upto_seq: int, rejected: Mapping[int, str]) -> None:
+        def keep(store: Store) -> None:
+            with store.transaction():
+                if upto_seq < self._spool.acked_seq and upto_seq < store.meta("numbered_from", 0):
+                    store.keep_meta("numbered_from", 0)
+                self._move(store, upto_seq)
+                _copy(store, {seq: f"rejected: {reason}" for seq, reason in rejected.items()})
+
+        self._spool.ask(keep)
+        self._spool.acked_seq = upto_seq
+
+    def _move(self, store: Store, upto_seq: int) -> None:
+        if upto_seq < self._spool.acked_seq:  # what is gone of that was not lost here: the server held it once
+            store.keep_meta("held_once", max(store.meta("held_once", 0), self._spool.acked_seq))
+        store.keep_meta("acked_seq", upto_seq)
+        store.keep_meta("acked_check", [upto_seq, store.check_of(upto_seq)])
+
+
+def _copy(store: Store, reasons: Mapping[int, str]) -> None:
+    letters: list[tuple[Row, str]] = []
+    for seq, reason in reasons.items():
+        row = store.last_held(seq)
+        if row is not None and row.seq == seq:
+            letters.append((row, reason[:REASON_LENGTH_MAX]))
+    if letters:
+        store.bury(letters, None)

@@ -1,0 +1,178 @@
+"""The scorer: vectors in, scores with confidence out, for every artifact a host holds.
+
+Owns the choice of the path (built-in walk or ONNX Runtime) and the self-test of that path. Holds its
+artifacts for life: a new artifact means a new scorer (`with_artifact`), swapped by one assignment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from reflexarc_core.errors import ManifestError, ScoringError
+from reflexarc_core.model import GRID, Scored
+from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, PARITY_FILE, Artifact
+from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors
+from reflexarc_models.ort import OnnxRunner
+from reflexarc_models.walk import ObliviousWalk
+
+AUTO: Final = "auto"
+BUILT_IN: Final = "built-in"
+ONNXRUNTIME: Final = "onnxruntime"
+
+
+class _Held:
+    """One artifact ready to score. The model is decoded by the first score, not by construction: `code` is
+    then the path's own.
+    """
+
+    __slots__ = ("_path", "_runtime", "artifact", "code", "confidences", "digest", "input_count", "scores")
+
+    def __init__(self, artifact: Artifact, runtime: str) -> None:
+        self.artifact = artifact
+        self.digest = artifact.digest
+        self.input_count = len(artifact.inputs)
+        self._runtime = runtime
+        self._path: ObliviousWalk | OnnxRunner | None = None
+        self.code: Callable[[Sequence[float]], int] = self._first_code
+        self.scores = tuple(grid / GRID for grid in artifact.score_grid)
+        self.confidences = tuple(artifact.confidences_of(code) for code in range(artifact.code_count))
+
+    def path(self) -> ObliviousWalk | OnnxRunner:
+        if self._path is None:
+            walks = self.artifact.form == OBLIVIOUS_INT8 and self._runtime != ONNXRUNTIME
+            if self._runtime == BUILT_IN and not walks:
+                raise ScoringError(
+                    f"model {self.artifact.model_id} has the form {self.artifact.form}",
+                    hint="it needs onnxruntime",
+                )
+            self._path = (
+                ObliviousWalk(self.artifact.files[MODEL_FILE], len(self.artifact.inputs))
+                if walks
+                else OnnxRunner(self.artifact)
+            )
+        return self._path
+
+    def _first_code(self, vector: Sequence[float]) -> int:
+        self.code = self.path().code
+        return self.code(vector)
+
+    def codes(self, rows: Sequence[Sequence[float]]) -> list[int]:
+        path = self.path()
+        if isinstance(path, OnnxRunner):
+            return path.codes(rows)
+        return [path.code(row) for row in rows]
+
+    def vector(self, given: Sequence[float]) -> Sequence[float]:
+        if len(given) != self.input_count:
+            artifact = self.artifact
+            raise ScoringError(
+                f"model {artifact.model_id} takes {len(artifact.inputs)} inputs, not {len(given)}",
+                hint=f"in this order: {', '.join(artifact.inputs)}",
+            )
+        # One addition refuses what is no number and tells whether any value is NaN.
+        total = sum(given)
+        return given if total == total else self.artifact.filled(given)
+
+    def factors(self, vector: Sequence[float]) -> tuple[tuple[str, float], ...] | None:
+        artifact = self.artifact
+        if len(artifact.inputs) > FACTOR_INPUT_COUNT_MAX:
+            return None
+        grid = artifact.score_grid
+        return factors(
+            artifact.inputs,
+            vector,
+            artifact.reference,
+            lambda rows: [grid[code] for code in self.codes(rows)],
+        )
+
+
+class ArtifactScorer:
+    """Scores vectors by the artifacts it holds: the `Scorer` port of the core.
+
+    A NaN in a vector is replaced by the input's absent value of the manifest; `Scored.vector` keeps what was
+    given. Safe to call from several threads.
+    """
+
+    def __init__(self, artifacts: Mapping[str, Artifact], runtime: str = AUTO) -> None:
+        """artifacts: by model id. runtime: `auto` (built-in walk where the form allows), `built-in`,
+        `onnxruntime`.
+        """
+        self._runtime = runtime
+        self._held = {model_id: _Held(artifact, runtime) for model_id, artifact in artifacts.items()}
+
+    def artifact(self, model_id: str) -> Artifact:
+        """The artifact that answers for `model_id`. Raises ScoringError when unknown."""
+        return self._find(model_id).artifact
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """All artifacts by model id."""
+        return {model_id: held.artifact for model_id, held in self._held.items()}
+
+    def with_artifact(self, artifact: Artifact) -> ArtifactScorer:
+        """A scorer in which `artifact` answers for its model; the others are as here."""
+        return ArtifactScorer({**self.artifacts(), artifact.model_id: artifact}, self._runtime)
+
+    def inputs(self, model_id: str) -> tuple[str, ...]:
+        """Names of the features the artifact reads, in vector order. Raises ScoringError when unknown."""
+        return self._find(model_id).artifact.inputs
+
+    def score(self, model_id: str, vector: Sequence[float], factors_above: float | None) -> Scored:
+        """Score one vector; factors only when the score is over `factors_above` (None: never).
+
+        Raises ScoringError for an unknown model, a vector that does not fit, or a runtime that fails.
+        """
+        held = self._held.get(model_id) or self._find(model_id)
+        try:
+            filled = held.vector(vector)
+            code = held.code(filled)
+        except TypeError as error:
+            raise ScoringError(f"model {model_id}: an input is not a number") from error
+        score = held.scores[code]
+        explained = held.factors(filled) if factors_above is not None and score > factors_above else None
+        return Scored(model_id, held.digest, code, score, held.confidences[code], tuple(vector), explained)
+
+    def score_many(self, model_id: str, rows: Sequence[Sequence[float]]) -> list[Scored]:
+        """Score many vectors at once, without factors. Raises ScoringError as `score` does."""
+        held = self._find(model_id)
+        try:
+            codes = held.codes([held.vector(row) for row in rows])
+        except TypeError as error:
+            raise ScoringError(f"model {model_id}: an input is not a number") from error
+        return [
+            Scored(model_id, held.digest, code, held.scores[code], held.confidences[code], tuple(row), None)
+            for code, row in zip(codes, rows, strict=True)
+        ]
+
+    def _find(self, model_id: str) -> _Held:
+        held = self._held.get(model_id)
+        if held is None:
+            raise ScoringError(
+                f"no artifact for model {model_id}", hint="train and publish it, or wait for the update"
+            )
+        return held
+
+
+def self_test(artifact: Artifact, runtime: str = AUTO) -> None:
+    """Score the artifact's parity rows by the path this host will use, one by one and as a batch.
+
+    Raises ManifestError on any code or score that differs, ScoringError when the path is not available.
+    """
+    try:
+        parity = json.loads(artifact.files[PARITY_FILE])
+        rows = [[float("nan") if value is None else float(value) for value in row] for row in parity["rows"]]
+        codes, grids = list(parity["codes"]), list(parity["scores"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} is not readable: {error!r}") from error
+    if not rows or not len(rows) == len(codes) == len(grids):
+        raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} has no rows or an answer too few")
+    scorer = ArtifactScorer({artifact.model_id: artifact}, runtime)
+    many = scorer.score_many(artifact.model_id, rows)
+    for place, row in enumerate(rows):
+        for got in (scorer.score(artifact.model_id, row, None), many[place]):
+            if got.code != codes[place] or got.score * GRID != grids[place]:
+                raise ManifestError(
+                    f"model {artifact.model_id} fails its self-test on row {place}: "
+                    f"code {got.code}, the manifest's is {codes[place]}"
+                )

@@ -1,0 +1,276 @@
+"""The device student: symmetric trees with int8 leaves that imitate the heavy model's log-odds.
+
+Owns the boosting of the trees, their integer form and their ONNX graph. Boosting chooses the splits; the
+leaves are then fitted again and again, tree by tree, and last once more as integers, so that trees repair
+each other's rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reflexarc_core.errors import ManifestError
+from reflexarc_models import walk
+from reflexarc_models.onnx_tensors import INT8, initializers
+
+CODE_COUNT: Final = 256
+TREE_COUNT: Final = 52
+DEPTH: Final = 6
+THRESHOLDS_PER_INPUT_MAX: Final = 255
+SPLIT_COUNT_MAX: Final = 256
+LOGIT_MAX: Final = 5.0
+LEARNING_RATE: Final = 0.5
+SWEEP_COUNT: Final = 30
+SWEEP_RATE: Final = 0.7
+ROWS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Student:
+    """Symmetric trees in integers. code = clamp((offset + sum of leaves) // step, 0, CODE_COUNT - 1).
+
+    features, thresholds: the distinct splits. splits: [T, depth] numbers of these. leaves: int8 [T, 2^depth].
+    scale: log-odds per unit of leaf; bias: log-odds of a leaf sum of 0.
+    """
+
+    features: NDArray[np.uint8]
+    thresholds: NDArray[np.float32]
+    splits: NDArray[np.int64]
+    leaves: NDArray[np.int8]
+    offset: int
+    step: int
+    scale: float
+    bias: float
+
+    def logit_of_code(self) -> NDArray[np.float64]:
+        """Log-odds at the middle of each code's bin, ascending; the imitated model's, not calibrated."""
+        middle = (np.arange(CODE_COUNT) + 0.5) * self.step - self.offset
+        return np.asarray(middle * self.scale + self.bias, dtype=np.float64)
+
+
+def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """ROWS rows to imitate on: the given ones (at most three quarters), then mixtures of them.
+
+    A mixture takes each input from one of two rows and may move it a little, so the student also knows
+    corners that no subject has reached yet.
+    """
+    random = np.random.default_rng(seed)
+    if len(x) > ROWS * 3 // 4:
+        x = x[np.sort(random.choice(len(x), ROWS * 3 // 4, replace=False))]
+    count = ROWS - len(x)
+    first, second = x[random.integers(len(x), size=count)], x[random.integers(len(x), size=count)]
+    mixed = np.where(random.random(first.shape) < 0.5, first, second)
+    moved = np.clip(
+        mixed + random.normal(0.0, 0.05, mixed.shape) * x.std(axis=0), x.min(axis=0), x.max(axis=0)
+    )
+    return np.vstack([x, np.where(random.random(mixed.shape) < 0.5, moved, mixed)])
+
+
+def fit_student(
+    x: NDArray[np.float64],
+    logits: NDArray[np.float64],
+    candidates: list[tuple[int, float]],
+    tree_count: int = TREE_COUNT,
+    depth: int = DEPTH,
+) -> Student:
+    """Symmetric trees on the log-odds, squared error. candidates: (input, threshold) pairs of the heavy
+    model.
+
+    x: float64 [n, F] without NaN. Rows weigh (p (1 - p))^1.5, for a gap in log-odds matters by what it does
+    to the probability. Deterministic.
+    """
+    rows = x.astype(np.float32)
+    edges = [_edges(rows[:, place], candidates, place) for place in range(rows.shape[1])]
+    bins = [np.searchsorted(of_input, rows[:, place], side="left") for place, of_input in enumerate(edges)]
+    target = np.clip(logits, -LOGIT_MAX, LOGIT_MAX)
+    odds = np.exp(target)
+    weight = (odds / (1.0 + odds) ** 2) ** 1.5
+    weight /= weight.mean()
+    bias = float(np.average(target, weights=weight))
+    used, splits, reached, values = _boosted(bins, edges, weight, target - bias, tree_count, depth)
+    rest = target - bias - sum(of_tree[leaf] for of_tree, leaf in zip(values, reached, strict=True))
+    for _ in range(SWEEP_COUNT):
+        for tree, leaf in enumerate(reached):
+            rest += values[tree][leaf]
+            values[tree] = (
+                SWEEP_RATE * _leaf_means(leaf, rest, weight, 1 << depth) + (1 - SWEEP_RATE) * values[tree]
+            )
+            rest -= values[tree][leaf]
+    scale = max(float(np.abs(values).max()), 1e-6) / 127.0
+    whole = np.round(values / scale)
+    rest = target - bias - scale * sum(of_tree[leaf] for of_tree, leaf in zip(whole, reached, strict=True))
+    for tree, leaf in enumerate(reached):
+        rest += scale * whole[tree][leaf]
+        wanted = np.round(_leaf_means(leaf, rest, weight, 1 << depth) / scale)
+        whole[tree] = np.clip(np.clip(wanted, whole[tree] - 1, whole[tree] + 1), -127, 127)
+        rest -= scale * whole[tree][leaf]
+    leaves = whole.astype(np.int8)
+    total = np.sum(
+        [of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0
+    )
+    low, high = int(total.min()), int(total.max())
+    return Student(
+        features=np.array([place for place, _ in used], dtype=np.uint8),
+        thresholds=np.array([edges[place][edge] for place, edge in used], dtype=np.float32),
+        splits=splits,
+        leaves=leaves,
+        offset=-low,
+        step=max(1, -(-(high - low + 1) // CODE_COUNT)),
+        scale=scale,
+        bias=bias,
+    )
+
+
+def _boosted(
+    bins: list[NDArray[np.int64]],
+    edges: list[NDArray[np.float32]],
+    weight: NDArray[np.float64],
+    target: NDArray[np.float64],
+    tree_count: int,
+    depth: int,
+) -> tuple[list[tuple[int, int]], NDArray[np.int64], list[NDArray[np.int64]], NDArray[np.float64]]:
+    """(distinct splits, split numbers per tree, leaf of each row per tree, leaf values per tree)."""
+    rest = target.copy()
+    used: dict[tuple[int, int], int] = {}
+    splits = np.zeros((tree_count, depth), dtype=np.int64)
+    reached: list[NDArray[np.int64]] = []
+    values = np.zeros((tree_count, 1 << depth))
+    for tree in range(tree_count):
+        leaf = np.zeros(len(rest), dtype=np.int64)
+        for level in range(depth):
+            place, edge = _best_split(bins, edges, weight * rest, weight, leaf, 1 << level, used)
+            splits[tree, level] = used.setdefault((place, edge), len(used))
+            leaf |= (bins[place] > edge).astype(np.int64) << level
+        values[tree] = LEARNING_RATE * _leaf_means(leaf, rest, weight, 1 << depth)
+        rest -= values[tree][leaf]
+        reached.append(leaf)
+    return list(used), splits, reached, values
+
+
+def _leaf_means(
+    leaf: NDArray[np.int64], rest: NDArray[np.float64], weight: NDArray[np.float64], leaf_count: int
+) -> NDArray[np.float64]:
+    """Weighted mean of `rest` in each leaf, drawn towards 0 as by one row more."""
+    sums = np.bincount(leaf, weights=weight * rest, minlength=leaf_count)
+    return np.asarray(sums / (np.bincount(leaf, weights=weight, minlength=leaf_count) + 1.0))
+
+
+def _edges(
+    column: NDArray[np.float32], candidates: list[tuple[int, float]], place: int
+) -> NDArray[np.float32]:
+    """At most THRESHOLDS_PER_INPUT_MAX thresholds of one input: the heavy model's, thinned by where the rows
+    are.
+    """
+    given = np.array([threshold for of_input, threshold in candidates if of_input == place], dtype=np.float64)
+    if not len(given):
+        return np.zeros(1, dtype=np.float32)
+    exact = given.astype(np.float32)
+    exact = np.where(exact > given, np.nextafter(exact, np.float32(-np.inf)), exact)
+    found = np.unique(exact)
+    if len(found) > THRESHOLDS_PER_INPUT_MAX:
+        ranks = np.searchsorted(np.sort(column), found)
+        wanted = np.linspace(ranks[0], ranks[-1], THRESHOLDS_PER_INPUT_MAX)
+        found = found[np.unique(np.clip(np.searchsorted(ranks, wanted), 0, len(found) - 1))]
+    return np.asarray(found, dtype=np.float32)
+
+
+def _best_split(
+    bins: list[NDArray[np.int64]],
+    edges: list[NDArray[np.float32]],
+    weighted_rest: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    leaf: NDArray[np.int64],
+    leaf_count: int,
+    used: dict[tuple[int, int], int],
+) -> tuple[int, int]:
+    """(input, edge) that most reduces the squared error when all leaves split on it."""
+    best, found = -1.0, (0, 0)
+    for place, of_input in enumerate(edges):
+        width = len(of_input) + 1
+        key = leaf * width + bins[place]
+        shape = (leaf_count, width)
+        sums = np.bincount(key, weights=weighted_rest, minlength=leaf_count * width).reshape(shape)
+        sizes = np.bincount(key, weights=weight, minlength=leaf_count * width).reshape(shape)
+        left, left_size = np.cumsum(sums, axis=1)[:, :-1], np.cumsum(sizes, axis=1)[:, :-1]
+        right, right_size = (
+            sums.sum(axis=1, keepdims=True) - left,
+            sizes.sum(axis=1, keepdims=True) - left_size,
+        )
+        gain = (left**2 / (left_size + 1.0) + right**2 / (right_size + 1.0)).sum(axis=0)
+        if len(used) >= SPLIT_COUNT_MAX:
+            # A split's number travels as one byte: past that many, trees share the splits there are.
+            known = np.array([(place, edge) in used for edge in range(len(of_input))])
+            gain = np.where(known, gain, -1.0)
+        edge = int(np.argmax(gain))
+        if gain[edge] > best:
+            best, found = float(gain[edge]), (place, edge)
+    return found
+
+
+def export_student(student: Student, input_count: int) -> bytes:
+    """The student as ONNX from standard operators: x float32 [N, F] in, code int32 [N] out.
+
+    Raises ManifestError when the leaves are not stored as int8 (nothing is called quantized that is not).
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    tree_count, depth = student.splits.shape
+    constants: dict[str, Any] = {
+        walk.FEATURE: student.features,
+        walk.THRESHOLD: student.thresholds,
+        walk.SPLIT: student.splits.astype(np.uint8).reshape(-1),
+        walk.BASE: (np.arange(tree_count, dtype=np.int32) << depth).astype(np.int32),
+        walk.LEAF: student.leaves.reshape(-1),
+        walk.OFFSET: np.array([student.offset], dtype=np.int32),
+        walk.STEP: np.array([student.step], dtype=np.int32),
+        walk.TOP: np.array([CODE_COUNT - 1], dtype=np.int32),
+        "w": (1 << np.arange(depth)).astype(np.int32),
+        "z": np.zeros(1, dtype=np.int32),
+        "r": np.array([-1, tree_count, depth], dtype=np.int64),
+        "2": np.array([2], dtype=np.int64),
+        "1": np.array([1], dtype=np.int64),
+    }
+    int32 = onnx.TensorProto.INT32
+
+    def node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
+        return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+    nodes = [
+        node("Cast", walk.FEATURE, "A", to=int32),
+        node("Gather", "x A", "B", axis=1),
+        node("Greater", f"B {walk.THRESHOLD}", "C"),
+        node("Cast", walk.SPLIT, "D", to=int32),
+        node("Gather", "C D", "E", axis=1),
+        node("Cast", "E", "F", to=int32),
+        node("Reshape", "F r", "G"),
+        node("Mul", "G w", "H"),
+        node("ReduceSum", "H 2", "I", keepdims=0),
+        node("Add", f"I {walk.BASE}", "J"),
+        node("Gather", f"{walk.LEAF} J", "K"),
+        node("Cast", "K", "L", to=int32),
+        node("ReduceSum", "L 1", "M", keepdims=0),
+        node("Add", f"M {walk.OFFSET}", "N"),
+        node("Max", "N z", "O"),  # before the division, which rounds towards zero
+        node("Div", f"O {walk.STEP}", "P"),
+        node("Min", f"P {walk.TOP}", "code"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "student",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, input_count])],
+        [helper.make_tensor_value_info("code", int32, [None])],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    leaves = initializers(content)[walk.LEAF]
+    if leaves.data_type != INT8 or len(leaves.values) != tree_count << depth:
+        raise ManifestError("quantization gate: the leaves are not stored as int8")
+    return content

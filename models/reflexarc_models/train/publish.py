@@ -1,0 +1,22 @@
+"""Writes trained artifacts to a folder. Tables for other lines: `reflexarc_models.publish.publish_tables`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reflexarc_models.artifact import OBLIVIOUS_INT8, ONNX_FOREST, Artifact
+from reflexarc_models.publish import publish_tables
+from reflexarc_models.train.train import TrainedModel
+
+__all__ = ["publish_tables", "write_artifact"]
+
+
+def write_artifact(trained: TrainedModel, folder: Path, form: str) -> Artifact:
+    """Write one form (`oblivious-int8` for devices, `onnx-forest` for the server) into `folder`, whole or not
+    at all.
+
+    Raises StorageError when the folder cannot be written, KeyError for another form.
+    """
+    artifact = {OBLIVIOUS_INT8: trained.device, ONNX_FOREST: trained.server}[form]
+    artifact.write(folder)
+    return artifact

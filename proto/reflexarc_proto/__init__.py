@@ -1,0 +1,1 @@
+"""The wire contract (`v1`) and its only translator to the core's values (`wire`)."""

@@ -1,0 +1,75 @@
+"""What comes down: the answer to a pull, whichever way it travels, by call or by file.
+
+Owns the answer's content and the limits of the question. Must never know how it is carried.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from reflexarc_core.errors import InvalidEventError
+from reflexarc_proto.v1 import event_service_pb2 as messages
+from reflexarc_proto.wire import subject_from_proto
+from reflexarc_server.clock import Clock
+from reflexarc_server.deliveries import Deliveries
+from reflexarc_server.erasures import Erasures
+from reflexarc_server.live import Switch
+
+SUBJECTS_MAX: Final = 1_000
+ASKED_MAX: Final = 100_000
+"""Subjects for which it is remembered who asked last; whoever is forgotten learns of news by polling."""
+Hint = Callable[[str], object]
+Values = Callable[[Sequence[str]], tuple[int, list[dict[str, float]]]]
+
+
+class Down:
+    """What installations are told. hint: told of one for which something is new."""
+
+    def __init__(
+        self, values: Values, deliveries: Deliveries, erasures: Erasures, switch: Switch, clock: Clock, hint: Hint
+    ) -> None:
+        self._values = values
+        self._deliveries = deliveries
+        self._erasures = erasures
+        self._switch = switch
+        self._clock = clock
+        self._hint = hint
+        self._lock = threading.Lock()
+        self._asked: dict[str, str] = {}
+
+    def pull(self, installation: str, request: messages.PullRequest) -> messages.PullResponse:
+        """What an installation is told. Raises InvalidEventError when it asks for too many subjects."""
+        if len(request.subjects) > SUBJECTS_MAX:
+            raise InvalidEventError(f"{len(request.subjects)} subjects", hint=f"at most {SUBJECTS_MAX} at once")
+        subjects = [subject_from_proto(subject) for subject in request.subjects]
+        self._note(installation, subjects)
+        live, now = self._switch.live, self._clock.now_ms()
+        answer = messages.PullResponse(
+            paused=self._switch.paused, bundle_digest=live.digest, bundle_version=live.version, server_time=now
+        )
+        answer.erased.extend(self._erasures.due(installation))
+        for decision in self._deliveries.give(installation, subjects, now):
+            if not self._erasures.covers(subject_from_proto(decision.subject), decision.decision_time):
+                answer.decisions.append(decision)
+        if subjects:
+            as_of_time, values = self._values(subjects)
+            for asked, held in zip(request.subjects, values, strict=True):
+                answer.values.add(subject=asked, as_of_time=as_of_time, values=held)
+        return answer
+
+    def changed(self, subjects: Collection[str]) -> None:
+        """Their values changed: whoever asked for them last is told that it may ask again."""
+        with self._lock:
+            told = {self._asked[subject] for subject in subjects if subject in self._asked}
+        for installation in told:
+            self._hint(installation)
+
+    def _note(self, installation: str, subjects: Sequence[str]) -> None:
+        with self._lock:
+            for subject in subjects:
+                self._asked.pop(subject, None)
+                self._asked[subject] = installation
+            while len(self._asked) > ASKED_MAX:
+                del self._asked[next(iter(self._asked))]

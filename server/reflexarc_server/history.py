@@ -1,0 +1,47 @@
+"""Whether a sender's numbers mean what they mean here: a cloned or restored device goes on with numbers that are taken.
+
+Owns the comparison of what a sender says with the checksums that are kept. Must never change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reflexarc_server.store.port import Stream, Transaction
+
+
+def same_upto(
+    transaction: Transaction,
+    stream: Stream,
+    name: tuple[str, str],
+    previous: tuple[int, int],
+    records: Sequence[tuple[int, int]],
+) -> int | None:
+    """None while the sender's history is ours; else the number up to which both are the same, 0 when nobody knows.
+
+    name: installation and incarnation. previous: the (number, checksum) the sender was acknowledged last. records: those it
+    sends. A checksum of 0 is compared with nothing, nor is a record at a number that was a loss here: a file that was written
+    before it was given up may come late. One so old that its checksum is gone counts as another history: to begin anew costs
+    bandwidth only, since an event's id is kept for ever.
+    """
+    upto = stream.upto_seq
+    sent = [(seq, check) for seq, check in records if check and seq <= upto]
+    if previous[1] and 0 < previous[0] <= upto:
+        if previous[0] == upto and not sent:  # nearly always
+            return 0 if stream.last_check not in (0, previous[1]) else None
+    else:
+        previous = (0, 0)
+    if not sent and not previous[0]:
+        return None
+    first = previous[0] or sent[0][0]
+    oldest, held = transaction.checks(*name, first, sent[-1][0] if sent else first)
+    if not oldest:
+        return None  # nobody ever gave a checksum
+    if previous[0] and held.get(previous[0], previous[1]) != previous[1]:
+        return 0
+    same = previous[0] or sent[0][0] - 1
+    for seq, check in sent:
+        if seq < oldest or held.get(seq, check) not in (0, check):
+            return same  # what lies between is lost there, and need not be here
+        same = seq
+    return None

@@ -1,0 +1,275 @@
+"""Ingest: a batch in, a verdict per record out, exactly once.
+
+decode -> validate -> one transaction that stores the batch and moves the stream's cursor -> answer. Owns the cursor
+rules (rule 29 of docs/rules.md): a prefix sent again is passed over, a gap must be explained, another history's numbering is told
+to begin anew. Must never answer before the transaction is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from reflexarc_core.catalog import Catalog
+from reflexarc_core.errors import InvalidEventError
+from reflexarc_core.event import Event
+from reflexarc_core.record import KIND_OF, RENUMBERED, EventInput, LossOutput
+from reflexarc_proto.v1 import event_service_pb2 as messages
+from reflexarc_proto.v1 import record_pb2
+from reflexarc_proto.wire import event_from_proto, record_to_proto
+from reflexarc_proto.wire.record import loss_from_proto
+from reflexarc_server.clock import Clock
+from reflexarc_server.history import same_upto
+from reflexarc_server.judging import Judged, judge_all
+from reflexarc_server.precedence import Precedence
+from reflexarc_server.records import row_of, tracked_row
+from reflexarc_server.store.port import Store, Stream, Transaction
+from reflexarc_server.usual import Scan
+
+P = ParamSpec("P")
+T = TypeVar("T")
+RECORDS_MAX: Final = 5_000
+INCARNATION_LENGTH_MAX: Final = 64
+
+STORED: Final = messages.VERDICT_CODE_STORED
+DUPLICATE: Final = messages.VERDICT_CODE_DUPLICATE
+REJECTED: Final = messages.VERDICT_CODE_REJECTED
+LATER: Final = messages.VERDICT_CODE_LATER
+_log = logging.getLogger(__name__)
+EVENT_KIND: Final = KIND_OF[EventInput]
+
+
+class Gate(Protocol):
+    """May refuse what is valid in itself."""
+
+    def admit(self, transaction: Transaction, installation: str, judged: Sequence[Judged], now: int) -> Sequence[Judged]:
+        """The same records in the same order, some of them refused now. In the transaction that stores the others."""
+        ...
+
+
+def _before_the_fold(call: Callable[Concatenate[Ingest, P], T]) -> Callable[Concatenate[Ingest, P], T]:
+    """A call that stores: the fold gives way to it."""
+
+    def called(self: Ingest, /, *given: P.args, **more: P.kwargs) -> T:
+        with self.precedence.storing():
+            return call(self, *given, **more)
+
+    return called
+
+
+class Ingest:
+    """What comes in goes through here. on_stored: told after each commit that stored something."""
+
+    def __init__(
+        self, store: Store, clock: Clock, catalog: Callable[[], Catalog], on_stored: Callable[[], None],
+        precedence: Precedence | None = None, scan: Scan | None = None, gates: Sequence[Gate] = (),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._catalog = catalog
+        self._on_stored = on_stored
+        self.precedence: Final = precedence or Precedence()
+        self.scan: Final = scan or Scan()
+        self._gates = tuple(gates)
+
+    @_before_the_fold
+    def push(self, installation: str, request: messages.PushRequest) -> messages.PushResponse:
+        """A device's batch. Raises InvalidEventError when the batch as a whole cannot be read, StorageError."""
+        now = self._clock.now_ms()
+        incarnation = request.incarnation
+        if not 0 < len(incarnation) <= INCARNATION_LENGTH_MAX:
+            raise InvalidEventError("a batch without an incarnation", hint=f"1 to {INCARNATION_LENGTH_MAX} characters")
+        losses = [loss_from_proto(loss) for loss in request.losses]
+        _check_numbering(request.records, losses, has_gaps=request.early)
+        judged = judge_all(request, self.scan, installation, incarnation, now)
+        acked = request.previous_seq or (judged[0].seq - 1 if judged else 0)
+        name = (installation, incarnation)
+        with self._store.transaction() as transaction:
+            stream = transaction.stream(*name)
+            answer = messages.PushResponse(server_time=now, upto_seq=stream.upto_seq)
+            if request.early:
+                self._store_early(transaction, self._admitted(transaction, installation, judged, now), answer)
+                return self._told(answer)
+            checks = [(one.seq, one.check) for one in judged]
+            same = same_upto(transaction, stream, name, (acked, request.previous_check), checks)
+            if same is not None:
+                transaction.count("rekeyed", 1)
+                _log.warning("%s goes on with the numbers of another history; it begins a new numbering", installation)
+                answer.rekey, answer.upto_seq = True, same
+                return answer
+            fresh = [one for one in judged if one.seq > stream.upto_seq]
+            resent = judged[: len(judged) - len(fresh)]
+            late = self._store_late(transaction, name, resent, now)
+            for one in resent:
+                if one.seq in late:
+                    answer.verdicts.append(late[one.seq])
+                elif one.row is None:
+                    answer.verdicts.add(seq=one.seq, code=REJECTED, reason=one.refusal)
+                else:
+                    answer.verdicts.add(seq=one.seq, code=DUPLICATE, reason="stored before")
+            transaction.count("resent", len(resent) - len(late))
+            newest = fresh[-1].seq if fresh else stream.upto_seq
+            upto = _explained_upto(newest, losses)
+            if request.previous_seq > stream.upto_seq and not _explained(stream.upto_seq + 1, request.previous_seq, losses):
+                transaction.count("ahead", 1)
+                _log.warning(
+                    "%s was acknowledged %d records that are not held: this store was restored from an older copy, or lost"
+                    " them; they are asked for again", installation, request.previous_seq - stream.upto_seq,
+                )  # fmt: skip
+            renumbered_upto = max((loss.last_seq for loss in losses if loss.reason == RENUMBERED), default=0)
+            if stream.upto_seq < renumbered_upto and transaction.held_upto(installation) < renumbered_upto:
+                transaction.count("ahead", 1)
+                _log.warning(
+                    "%s was acknowledged %d records under an earlier numbering that are not held: this store was restored from"
+                    " an older copy, or lost them; they are asked for again", installation, renumbered_upto,
+                )  # fmt: skip
+                for one in fresh:
+                    answer.verdicts.add(seq=one.seq, code=LATER, reason="send from where this numbering began")
+            elif fresh and not _explained(stream.upto_seq + 1, fresh[0].seq - 1, losses):
+                for one in fresh:
+                    answer.verdicts.add(seq=one.seq, code=LATER, reason=f"send from {stream.upto_seq + 1}")
+            elif upto > stream.upto_seq:
+                self._store_losses(transaction, losses, stream.upto_seq, installation, incarnation, now)
+                self._store_all(transaction, self._admitted(transaction, installation, fresh, now), answer)
+                if any(one.check for one in fresh):
+                    transaction.keep_checks(*name, [(one.seq, one.check) for one in fresh])
+                transaction.advance(*name, Stream(upto, fresh[-1].check if fresh and upto == newest else 0))
+                answer.upto_seq = upto
+        return self._told(answer)
+
+    def _told(self, answer: messages.PushResponse) -> messages.PushResponse:
+        if any(verdict.code == STORED for verdict in answer.verdicts):
+            self._on_stored()
+        return answer
+
+    def postpone(self, installation: str, incarnation: str, retry_after_ms: int) -> messages.PushResponse:
+        """Nothing is taken now: where the stream stands, no verdict, and when to send the same again."""
+        with self._store.transaction() as transaction:
+            upto_seq = transaction.stream(installation, incarnation).upto_seq
+        return messages.PushResponse(upto_seq=upto_seq, retry_after_ms=retry_after_ms, server_time=self._clock.now_ms())
+
+    def _store_early(self, transaction: Transaction, judged: Sequence[Judged], answer: messages.PushResponse) -> None:
+        """Store records before their turn. Only what has an id: in its turn it comes again, and the id says so."""
+        self._store_all(transaction, [one for one in judged if one.row is None or one.row.record_id], answer)
+        for one in judged:
+            if one.row is not None and not one.row.record_id:
+                answer.verdicts.add(seq=one.seq, code=LATER, reason="only in its turn")
+
+    def _store_late(
+        self, transaction: Transaction, name: tuple[str, str], resent: Sequence[Judged], now: int
+    ) -> dict[int, messages.Verdict]:
+        """Store what comes at numbers that were a loss here, by its id: a file from before the loss, or a copy of the store that
+        kept the record. The verdicts by number."""
+        sent = [one for one in resent if one.check and one.row is not None and one.row.record_id]
+        if not sent:
+            return {}
+        oldest, held = transaction.checks(*name, sent[0].seq, sent[-1].seq)
+        late = [one for one in sent if oldest and one.seq not in held]
+        if not late:
+            return {}
+        answer = messages.PushResponse()
+        self._store_all(transaction, self._admitted(transaction, name[0], late, now), answer)
+        transaction.keep_checks(*name, [(one.seq, one.check) for one in late])
+        return {verdict.seq: verdict for verdict in answer.verdicts}
+
+    @_before_the_fold
+    def track(self, installation: str, request: messages.TrackRequest) -> messages.TrackResponse:
+        """Events without a device log. Raises InvalidEventError when there are too many at once, StorageError."""
+        now = self._clock.now_ms()
+        if len(request.events) > RECORDS_MAX:
+            raise InvalidEventError(f"{len(request.events)} events", hint=f"at most {RECORDS_MAX} at once")
+        catalog = self._catalog()
+        judged: list[Judged] = []
+        for place, message in enumerate(request.events):
+            try:
+                row = tracked_row(_conform(event_from_proto(message), catalog, now), installation, now)
+                judged.append(Judged(place, 0, row))
+            except InvalidEventError as error:
+                judged.append(Judged(place, 0, None, str(error)))
+        answer = messages.TrackResponse(server_time=now)
+        with self._store.transaction() as transaction:
+            self._store_all(transaction, self._admitted(transaction, installation, judged, now), answer)
+        self._on_stored()
+        return answer
+
+    def _admitted(
+        self, transaction: Transaction, installation: str, judged: Sequence[Judged], now: int
+    ) -> Sequence[Judged]:
+        for gate in self._gates:
+            judged = gate.admit(transaction, installation, judged, now)
+        return judged
+
+    def _store_all(
+        self, transaction: Transaction, judged: Sequence[Judged], answer: messages.PushResponse | messages.TrackResponse
+    ) -> None:
+        rows = [one.row for one in judged if one.row is not None]
+        stored = transaction.insert_all(rows)
+        places = iter(stored)
+        verdicts = answer.verdicts
+        for one in judged:
+            if one.row is None:
+                verdicts.add(seq=one.seq, code=REJECTED, reason=one.refusal)
+            elif next(places):
+                verdicts.add(seq=one.seq, code=STORED)
+            else:
+                verdicts.add(seq=one.seq, code=DUPLICATE, reason="an equal id is held")
+        transaction.count("records", sum(stored))
+        transaction.count("events", sum(row.kind == EVENT_KIND for row, new in zip(rows, stored, strict=True) if new))
+        transaction.count("duplicates", len(rows) - sum(stored))
+        transaction.count("rejected", len(judged) - len(rows))
+
+    def _store_losses(
+        self, transaction: Transaction, losses: Iterable[LossOutput], upto: int, installation: str, incarnation: str, now: int
+    ) -> None:
+        """Keep what explains a gap, once, under the gap's first number."""
+        for loss in losses:
+            if loss.last_seq > upto:
+                body = record_to_proto(loss.first_seq, loss).SerializeToString()
+                row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
+                if transaction.insert(row):
+                    transaction.count("records", 1)
+
+
+def _conform(event: Event, catalog: Catalog, now: int) -> Event:
+    """The event as its type declares it. A type the live catalog does not know is kept as it came: a device's newer
+    catalog may know it."""
+    if event.event_time == 0:
+        event = replace(event, event_time=now)
+    declared = catalog.event_types.get(event.event_type)
+    if declared is None:
+        return event
+    properties, _ = declared.conform(event.properties)
+    return replace(event, properties=properties)
+
+
+def _check_numbering(records: Sequence[record_pb2.LogRecord], losses: Sequence[LossOutput], *, has_gaps: bool) -> None:
+    if len(records) > RECORDS_MAX:
+        raise InvalidEventError(f"{len(records)} records", hint=f"at most {RECORDS_MAX} at once")
+    before = 0
+    for message in records:
+        if message.seq <= before:
+            raise InvalidEventError(f"record {message.seq} behind record {before}", hint="number records upwards from 1")
+        is_gap = before and message.seq != before + 1 and not has_gaps
+        if is_gap and not _explained(before + 1, message.seq - 1, losses):
+            raise InvalidEventError(f"records {before + 1} to {message.seq - 1} are missing", hint="name the gap in losses")
+        before = message.seq
+
+
+def _explained(first: int, last: int, losses: Sequence[LossOutput]) -> bool:
+    """Whether every number from first to last lies in a loss; true when there is none."""
+    for loss in sorted(losses, key=lambda loss: loss.first_seq):
+        if first > last:
+            break
+        if loss.first_seq <= first <= loss.last_seq:
+            first = loss.last_seq + 1
+    return first > last
+
+
+def _explained_upto(seq: int, losses: Sequence[LossOutput]) -> int:
+    """The last number behind `seq` that losses account for without a gap."""
+    for loss in sorted(losses, key=lambda loss: loss.first_seq):
+        if loss.first_seq <= seq + 1 <= loss.last_seq:
+            seq = loss.last_seq
+    return seq

@@ -1,0 +1,1 @@
+"""One servicer per service: decode, call, encode. No rule of the product lives here."""

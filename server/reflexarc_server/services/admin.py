@@ -1,0 +1,139 @@
+"""AdminService."""
+
+from __future__ import annotations
+
+import threading
+from importlib import metadata
+
+import grpc
+
+from reflexarc_core.decision import Reason
+from reflexarc_core.errors import InvalidEventError
+from reflexarc_proto.v1 import admin_service_pb2 as messages
+from reflexarc_proto.v1 import report_service_pb2 as reports
+from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceServicer
+from reflexarc_proto.wire import reason_to_proto, subject_from_proto, subject_to_proto
+from reflexarc_server.clock import Clock
+from reflexarc_server.control import Control
+from reflexarc_server.erasures import Erasures
+from reflexarc_server.fold import Fold
+from reflexarc_server.links import Links
+from reflexarc_server.live import Switch
+from reflexarc_server.store.port import Store
+
+PAUSED_MAX = 4_096
+FORGET_WAIT_S = 60.0
+
+
+class AdminServicer(AdminServiceServicer):
+    """See the contract. on_stored: told when the log got longer."""
+
+    def __init__(
+        self, store: Store, fold: Fold, switch: Switch, control: Control, links: Links, erasures: Erasures, clock: Clock
+    ) -> None:
+        self._store = store
+        self._fold = fold
+        self._switch = switch
+        self._control = control
+        self._links = links
+        self._erasures = erasures
+        self._clock = clock
+        self._counted_at = -1
+        self._counted: dict[str, dict[str, int]] = {}
+        self._lock = threading.Lock()
+
+    def SetPaused(self, request: messages.SetPausedRequest, context: grpc.ServicerContext) -> messages.SetPausedResponse:
+        if len(request.trigger_ids) > PAUSED_MAX:
+            raise InvalidEventError(f"{len(request.trigger_ids)} triggers", hint=f"at most {PAUSED_MAX}")
+        paused = self._switch.pause(tuple(request.trigger_ids))
+        self._control.tell_all()
+        self._fold.wake()
+        return messages.SetPausedResponse(trigger_ids=paused)
+
+    def ActivateBundle(
+        self,
+        request: messages.ActivateBundleRequest,
+        context: grpc.ServicerContext,
+    ) -> messages.ActivateBundleResponse:
+        live = self._switch.activate(request.digest)
+        self._control.tell_all_slowly()
+        self._fold.wake()
+        return messages.ActivateBundleResponse(digest=live.digest, version=live.version)
+
+    def ForgetSubject(
+        self, request: messages.ForgetSubjectRequest, context: grpc.ServicerContext
+    ) -> messages.ForgetSubjectResponse:
+        wait_s = min(context.time_remaining() or FORGET_WAIT_S, FORGET_WAIT_S) * 0.9
+        erase_time, is_done = self._erasures.forget(subject_from_proto(request.subject), wait_s)
+        return messages.ForgetSubjectResponse(erase_time=erase_time, done=is_done)
+
+    def LinkSubjects(
+        self, request: messages.LinkSubjectsRequest, context: grpc.ServicerContext
+    ) -> messages.LinkSubjectsResponse:
+        link_id = self._links.link(subject_from_proto(request.subject), subject_from_proto(request.known))
+        return messages.LinkSubjectsResponse(link_id=link_id)
+
+    def UndoLink(self, request: messages.UndoLinkRequest, context: grpc.ServicerContext) -> messages.UndoLinkResponse:
+        self._links.undo(request.link_id)
+        return messages.UndoLinkResponse()
+
+    def ListLinks(self, request: messages.ListLinksRequest, context: grpc.ServicerContext) -> messages.ListLinksResponse:
+        subject = subject_from_proto(request.subject) if request.HasField("subject") else ""
+        answer = messages.ListLinksResponse()
+        for link in self._links.all(subject):
+            answer.links.add(
+                link_id=link.said.link_id, subject=subject_to_proto(link.said.subject), known=subject_to_proto(link.said.known),
+                said_time=link.said.said_time, said_by=link.said.said_by, undone_time=link.undone_time, undone_by=link.undone_by,
+                effective=link.is_effective,
+            )  # fmt: skip
+        return answer
+
+    def GetStatus(self, request: messages.GetStatusRequest, context: grpc.ServicerContext) -> messages.GetStatusResponse:
+        counters = self._store.counters()
+        live = self._switch.live
+        decisions = self._decisions()
+        return messages.GetStatusResponse(
+            record_count=counters["records"],
+            event_count=counters["events"],
+            duplicate_count=counters["duplicates"],
+            resent_count=counters["resent"],
+            rejected_count=counters["rejected"],
+            ahead_count=counters["ahead"],
+            rekeyed_count=counters["rekeyed"],
+            subject_count=self._fold.subject_count,
+            folded_count=self._fold.folded_count,
+            fold_lag_count=self._fold.lag,
+            unfoldable_count=self._fold.unfoldable_count,
+            stream_count=self._store.stream_count(),
+            bundle_digest=live.digest,
+            bundle_version=live.version,
+            catalog_digest=live.catalog.digest,
+            paused=self._switch.paused,
+            edge_decisions=_encode(decisions.get("edge", {})),
+            server_decisions=_encode(decisions.get("server", {})),
+            software_version=_version(),
+            server_time=self._clock.now_ms(),
+        )
+
+    def _decisions(self) -> dict[str, dict[str, int]]:
+        """Placement -> last reason -> count; counted again only when the log grew, since callers poll."""
+        with self._lock:
+            newest = self._store.last_seq()
+            if newest != self._counted_at:
+                self._counted = {}
+                for _, placement, reason, count in self._store.last_reasons():
+                    held = self._counted.setdefault(placement, {})
+                    held[reason] = held.get(reason, 0) + count
+                self._counted_at = newest
+            return self._counted
+
+
+def _encode(reasons: dict[str, int]) -> list[reports.ReasonCount]:
+    return [reports.ReasonCount(reason=reason_to_proto(Reason(name)), count=count) for name, count in sorted(reasons.items())]
+
+
+def _version() -> str:
+    try:
+        return metadata.version("reflexarc")
+    except metadata.PackageNotFoundError:
+        return "source"

@@ -1,0 +1,83 @@
+"""ReportService."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+
+from reflexarc_core.decision import Reason
+from reflexarc_core.errors import InvalidEventError
+from reflexarc_proto.v1 import decision_pb2, record_pb2
+from reflexarc_proto.v1 import report_service_pb2 as messages
+from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceServicer
+from reflexarc_proto.wire import reason_from_proto, reason_to_proto, subject_from_proto
+from reflexarc_server.clock import Clock
+from reflexarc_server.results import Results, TriggerResult
+from reflexarc_server.store.port import Store
+
+PAGE_SIZE: Final = 100
+PAGE_SIZE_MAX: Final = 1_000
+
+
+class ReportServicer(ReportServiceServicer):
+    """See the contract."""
+
+    def __init__(self, results: Results, store: Store, clock: Clock) -> None:
+        self._results = results
+        self._store = store
+        self._clock = clock
+
+    def GetResults(self, request: messages.GetResultsRequest, context: grpc.ServicerContext) -> messages.GetResultsResponse:
+        now = self._clock.now_ms()
+        found = self._results.triggers(now, list(request.trigger_ids), request.since_time, request.until_time)
+        return messages.GetResultsResponse(triggers=[_encode(result) for result in found], server_time=now)
+
+    def ListDecisions(
+        self,
+        request: messages.ListDecisionsRequest,
+        context: grpc.ServicerContext,
+    ) -> messages.ListDecisionsResponse:
+        size = min(request.page_size or PAGE_SIZE, PAGE_SIZE_MAX)
+        token = request.page_token or "0"
+        if size < 0 or not token.isascii() or not token.isdigit() or len(token) > 18:
+            raise InvalidEventError("a page size below 0, or a page token that is none of ours", hint="send it as it came")
+        subject = subject_from_proto(request.subject) if request.HasField("subject") else ""
+        wanted = request.reason != decision_pb2.REASON_UNSPECIFIED
+        reason = reason_from_proto(request.reason).value if wanted else ""
+        rows = self._store.decisions(int(token), size + 1, request.trigger_id, subject, reason)
+        page = rows[:size]
+        return messages.ListDecisionsResponse(
+            decisions=[record_pb2.LogRecord.FromString(body).decision for _, body in page],
+            next_page_token=str(page[-1][0]) if len(rows) > size else "",
+        )
+
+    def CountEvents(self, request: messages.CountEventsRequest, context: grpc.ServicerContext) -> messages.CountEventsResponse:
+        wanted = set(request.event_types)
+        return messages.CountEventsResponse(
+            counts=[
+                messages.EventTypeCount(event_type=event_type, count=count, first_time=first, last_time=last)
+                for event_type, count, first, last in self._store.event_counts()
+                if not wanted or event_type in wanted
+            ]
+        )
+
+
+def _encode(result: TriggerResult) -> messages.TriggerResult:
+    message = messages.TriggerResult(
+        trigger_id=result.trigger_id,
+        reasons=[messages.ReasonCount(reason=reason_to_proto(Reason(reason)), count=count) for reason, count in result.reasons],
+        treated=messages.Arm(subject_count=result.treated.subject_count, goal_count=result.treated.goal_count),
+        held_out=messages.Arm(subject_count=result.held_out.subject_count, goal_count=result.held_out.goal_count),
+        goal_event_types=result.goal_event_types,
+        goal_within_ms=result.goal_within_ms,
+        open_window_count=result.open_window_count,
+        outcomes=[messages.OutcomeCount(kind=kind, count=count) for kind, count in result.outcomes],
+        crossed_count=result.crossed_count,
+    )
+    if result.lift is not None:
+        message.lift.SetInParent()
+        message.lift.difference = result.lift.difference
+        message.lift.low = result.lift.low
+        message.lift.high = result.lift.high
+    return message

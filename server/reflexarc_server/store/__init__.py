@@ -1,0 +1,1 @@
+"""What the server keeps: a port, and SQLite behind it."""

@@ -1,0 +1,143 @@
+"""The server's tables, and how an older store becomes a new one.
+
+Owns every CREATE statement. An older store takes the steps it lacks, each in the transaction that records it, so a kill
+between two of them leaves a store of one version.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from reflexarc_core.errors import StorageError
+
+VERSION: Final = 4
+
+# Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
+_BY_SUBJECT: Final = """
+CREATE TABLE by_subject (
+    subject TEXT NOT NULL,
+    server_seq INTEGER NOT NULL,
+    event_type TEXT NOT NULL,
+    event_time INTEGER NOT NULL,
+    PRIMARY KEY (subject, server_seq)
+) WITHOUT ROWID;
+"""
+
+# What comes down: decisions on their way to a device, who is who, and who was erased.
+_DOWN: Final = """
+CREATE TABLE deliveries (
+    decision_id TEXT PRIMARY KEY,
+    subject TEXT NOT NULL,
+    expire_time INTEGER NOT NULL,
+    installation TEXT NOT NULL,
+    given_time INTEGER NOT NULL DEFAULT 0,
+    taken_time INTEGER NOT NULL DEFAULT 0,
+    handed_time INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX deliveries_open ON deliveries (installation) WHERE taken_time = 0;
+CREATE INDEX deliveries_subject ON deliveries (subject);
+CREATE TABLE links (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    link_id TEXT NOT NULL,
+    is_undo INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    known TEXT NOT NULL,
+    said_time INTEGER NOT NULL,
+    said_by TEXT NOT NULL,
+    UNIQUE (link_id, is_undo)
+);
+CREATE TABLE erased (
+    subject_digest TEXT PRIMARY KEY,
+    erase_time INTEGER NOT NULL,
+    subject TEXT
+) WITHOUT ROWID;
+CREATE TABLE erasures (
+    installation TEXT NOT NULL,
+    subject_digest TEXT NOT NULL,
+    erase_time INTEGER NOT NULL,
+    PRIMARY KEY (installation, subject_digest)
+) WITHOUT ROWID;
+"""
+
+# Checksums of the newest records of each numbering, a few hundred a row: another history with the same numbers is told apart.
+_CHECKS: Final = """
+CREATE TABLE checks (
+    installation TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (installation, incarnation, first_seq)
+) WITHOUT ROWID;
+"""
+
+TABLES: Final = """
+CREATE TABLE log (
+    server_seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    installation TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    event_time INTEGER NOT NULL,
+    receive_time INTEGER NOT NULL,
+    record_id TEXT,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX log_identity ON log (kind, record_id) WHERE record_id IS NOT NULL;
+CREATE TABLE streams (
+    installation TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    upto_seq INTEGER NOT NULL,
+    last_check INTEGER NOT NULL,
+    PRIMARY KEY (installation, incarnation)
+) WITHOUT ROWID;
+CREATE TABLE decisions (
+    server_seq INTEGER PRIMARY KEY,
+    decision_id TEXT NOT NULL,
+    record INTEGER NOT NULL,
+    trigger_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decision_time INTEGER NOT NULL,
+    placement TEXT NOT NULL
+);
+CREATE INDEX decisions_id ON decisions (decision_id, record, trigger_id, placement, reason, decision_time);
+CREATE INDEX decisions_trigger ON decisions (trigger_id, reason, decision_time, subject);
+CREATE TABLE outcomes (
+    server_seq INTEGER PRIMARY KEY,
+    decision_id TEXT NOT NULL,
+    kind TEXT NOT NULL
+);
+CREATE TABLE subjects (subject TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE catalogs (digest TEXT PRIMARY KEY, built BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+# What brings a store of the version before to this one.
+STEPS: Final = {
+    2: f"DROP INDEX log_subject; {_BY_SUBJECT}",
+    3: _DOWN,
+    4: _CHECKS,
+}
+
+
+def prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Create the tables, or bring an older store to this version. Raises StorageError for a newer one."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == VERSION:
+        return
+    if version > VERSION:
+        raise StorageError(
+            f"{path} was written by a later version (store {version}, this reads {VERSION})", hint="update reflexarc"
+        )
+    if version:
+        for step in range(version + 1, VERSION + 1):
+            connection.executescript(f"BEGIN IMMEDIATE; {STEPS[step]} PRAGMA user_version={step}; COMMIT;")
+        return
+    # EXTRA while creating: the switch to WAL is the one moment a power cut could undo the whole file.
+    connection.execute("PRAGMA synchronous=EXTRA")
+    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS}"
+    connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={VERSION}; COMMIT;")
