@@ -1,7 +1,8 @@
 """A process that forks servers and devices for the tests, so that a real `kill -9` costs no imports.
 
 It has no thread and no connection of its own. Orders come as JSON lines: start (role and its own keys), kill, wait. A server
-tells its address in a file; with `die_at` it kills itself after that many commits of batches, before it answers. A device
+tells its address in a file; with `die_at` it kills itself after that many commits of batches, before it answers, though not
+before its address is told: a device that knows the port may be faster than the file. A device
 tracks until its serials are through, delivers, and ends with status 0.
 """
 
@@ -37,9 +38,11 @@ class Offspring:
         told = folder.parent / "address"
         told.unlink(missing_ok=True)
         pid = self._ask({"do": "start", "role": "server", "folder": str(folder), "address": address, "die_at": die_at})
+        error = folder.parent / "server-error"
         deadline = time.monotonic() + START_S
         while not told.exists():
-            assert time.monotonic() < deadline, f"no server: {(folder.parent / 'server-error').read_text()}"
+            assert not error.exists(), f"the server ended: {error.read_text()}"
+            assert time.monotonic() < deadline, f"no server within {START_S} s"
             threading.Event().wait(0.005)
         return pid, told.read_text()
 
@@ -80,6 +83,7 @@ def _server(order: dict[str, Any]) -> None:
     from tests.promises import kit
 
     left = [int(order["die_at"])]
+    told = threading.Event()
     push = Ingest.push
 
     def pushed(self: Ingest, installation: str, request: Any) -> Any:
@@ -87,6 +91,7 @@ def _server(order: dict[str, Any]) -> None:
         if answer.verdicts and left[0]:
             left[0] -= 1
             if not left[0]:
+                told.wait()
                 os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
@@ -96,6 +101,7 @@ def _server(order: dict[str, Any]) -> None:
     fresh = folder.parent / "address.new"
     fresh.write_text(server.address)
     fresh.rename(folder.parent / "address")
+    told.set()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
