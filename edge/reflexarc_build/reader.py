@@ -14,17 +14,19 @@ from typing import Any, Final
 from reflexarc_build.actions import read_action
 from reflexarc_build.features import FeatureReader
 from reflexarc_build.names import RESERVED, event_names, is_name, operand_names
+from reflexarc_build.policies import read_cap
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistake, Mistakes, Node, Reading, SourceError, nearest, parse, shown
 from reflexarc_build.triggers import TriggerReader
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.condition import CheckedExpression
-from reflexarc_core.errors import DefinitionError, StorageError
-from reflexarc_core.event import EventType, PropertyType, check_event_type
+from reflexarc_core.errors import DefinitionError, InvalidEventError, StorageError
+from reflexarc_core.event import EventType, PropertyType, check_event_type, subject_parts
 from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition
 from reflexarc_core.model import Label, ModelDefinition
+from reflexarc_core.policy import Cap
 from reflexarc_core.trigger import Action, Trigger
 
-SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions")
+SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions", "caps")
 SHIPPED = ("standard",)
 NAME_HINT: Final = "letters, digits and _ only, not beginning with a digit, at most 64"
 EVERY_MS_MIN: Final = 60_000
@@ -67,6 +69,7 @@ class _Build:
         self.mistakes = Mistakes()
         self.sections: dict[str, dict[str, Node]] = {section: {} for section in SECTIONS}
         self.version = ""
+        self.test_subjects: tuple[str, ...] = ()
         self._take(root)
         if not any(self.sections.values()) and not self.mistakes.found:
             self.mistakes.add(root, "the catalog defines nothing", "begin with include: standard")
@@ -87,21 +90,22 @@ class _Build:
         names = operand_names(features, segments, models)
         actions: dict[str, Action] = {}
         triggers: dict[str, Trigger] = {}
-        reader = TriggerReader(event_types, features, segments, models, names, self.mistakes)
+        caps = self._caps()
+        reader = TriggerReader(event_types, features, segments, models, names, caps, self.sections["actions"], self.mistakes)
         for trigger_id, node in self.sections["triggers"].items():
-            trigger = reader.read(trigger_id, node, self.sections["actions"])
+            trigger = reader.read(trigger_id, node)
             if trigger is None:
                 continue
             triggers[trigger_id] = trigger
         for name, node in self.sections["actions"].items():
-            used_by = [t for t in triggers.values() if t.action == name]
+            used_by = [t for t in triggers.values() if name in t.actions]
             used = name in self._actions_named()
-            types = event_names(event_types, sorted({e for t in used_by for e in t.on}) if used else event_types)
+            types = event_names(event_types, sorted({e for t in used_by for e in t.seen}) if used else event_types)
             actions[name] = read_action(name, node, {**names, **types}, self.mistakes)
         self.mistakes.raise_if_any()
         return Catalog(
             version=self.version, event_types=event_types, features=features, segments=segments, models=models,
-            triggers=triggers, actions=actions,
+            triggers=triggers, actions=actions, caps=caps, test_subjects=self.test_subjects,
         )  # fmt: skip
 
     def _take(self, root: Node) -> None:
@@ -115,6 +119,7 @@ class _Build:
             else:
                 self._take(parse(standard_text(), f"{name}.yaml"))
         self.version = reading.text("version", self.version)
+        self._take_test_subjects(reading)
         for section in SECTIONS:
             node = reading.node_of(section)
             if node is None:
@@ -127,6 +132,28 @@ class _Build:
                     self.mistakes.add(definition, f"{section}: {shown(name)} is no name", NAME_HINT)
                 self.sections[section][name] = definition
         reading.finish()
+
+    def _take_test_subjects(self, reading: Reading) -> None:
+        given = reading.names("test_subjects")
+        for subject in given:
+            try:
+                subject_parts(subject)
+            except InvalidEventError as error:
+                self.mistakes.add(
+                    reading.node_of("test_subjects") or reading.node, f"test_subjects: {shown(subject)} is no subject", error.hint
+                )
+        self.test_subjects = given or self.test_subjects
+
+    def _caps(self) -> dict[str, Cap]:
+        channels = {"in_app"}
+        for node in self.sections["actions"].values():
+            channel = node.value.get("channel") if isinstance(node.value, dict) else None
+            channels.add(str(channel.value) if channel is not None else "in_app")
+        shared = {"triggers": self.sections["triggers"].keys(), "channels": channels}
+        found = {
+            name: read_cap(f"cap {name}", node, self.mistakes, shared=shared) for name, node in self.sections["caps"].items()
+        }
+        return {name: cap for name, cap in found.items() if cap is not None}
 
     def _event_type(self, name: str, node: Node) -> EventType:
         reading = Reading(node, f"event type {name}", self.mistakes)
@@ -211,8 +238,19 @@ class _Build:
 
     def _actions_named(self) -> set[object]:
         """Actions that some trigger names, be the trigger right or wrong."""
-        triggers = self.sections["triggers"].values()
-        return {node.value["action"].value for node in triggers if isinstance(node.value, dict) and "action" in node.value}
+        named: set[object] = set()
+        for node in self.sections["triggers"].values():
+            waiting = [node]
+            while waiting:  # the trigger's own, its variants' and its further steps'
+                one = waiting.pop()
+                if isinstance(one.value, dict):
+                    named |= {
+                        held.value for name, held in one.items() if name == "action" and not isinstance(held.value, (dict, list))
+                    }
+                    waiting += one.value.values()
+                elif isinstance(one.value, list):
+                    waiting += one.value
+        return named
 
     def unused(self) -> list[Mistake]:
         """Actions no trigger names and segments nothing reads, of the author's own."""

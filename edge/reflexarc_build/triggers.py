@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from reflexarc_build.cel import check_expression
 from reflexarc_build.names import event_names
+from reflexarc_build.patterns import PatternReader
+from reflexarc_build.policies import PolicyReader
 from reflexarc_build.source import Mistakes, Node, Reading, nearest
 from reflexarc_core.condition import CheckedExpression, compare_lines, line_misuse
 from reflexarc_core.condition.types import CelType
@@ -13,11 +15,14 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import EventType
 from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.model import ModelDefinition
-from reflexarc_core.policy import Holdout, Policy
-from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Goal, Line, Trigger
+from reflexarc_core.pattern import Pattern
+from reflexarc_core.policy import Cap
+from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Follow, Goal, Line, Trigger
 
 # Event types that reach the server by other ways than a device: an edge trigger never sees them.
 SERVER_SIDE = ("email_open", "email_click", "email_reply", "social_mention", "social_share")
+OUTCOMES = ("impression", "click", "dismissal")
+FOLLOW_COUNT_MAX = 32
 
 
 class TriggerReader:
@@ -30,6 +35,8 @@ class TriggerReader:
         segments: Mapping[str, CheckedExpression],
         models: Mapping[str, ModelDefinition],
         names: Mapping[str, CelType],
+        caps: Mapping[str, Cap],
+        actions: Mapping[str, Node],
         mistakes: Mistakes,
     ) -> None:
         self.event_types = event_types
@@ -37,9 +44,12 @@ class TriggerReader:
         self.segments = segments
         self.models = models
         self.names = names
+        self.actions = actions
         self.mistakes = mistakes
+        self._patterns = PatternReader(event_types, mistakes)
+        self._policies = PolicyReader(event_types, caps, actions, mistakes)
 
-    def read(self, trigger_id: str, node: Node, actions: Mapping[str, Node]) -> Trigger | None:
+    def read(self, trigger_id: str, node: Node) -> Trigger | None:
         """One trigger; None when it is too broken to check further. What is wrong is noted."""
         reading = Reading(node, f"trigger {trigger_id}", self.mistakes)
         on = reading.names("on")
@@ -47,41 +57,54 @@ class TriggerReader:
         placement = reading.text("placement", "edge", one_of=PLACEMENTS)
         confidence = self._confidence(reading)
         action = reading.text("action", required=True)
-        if action and action not in actions:
+        if action and action not in self.actions:
             self.mistakes.add(
-                reading.node_of("action") or node, f"trigger {trigger_id}: no action {action!r}", nearest(action, actions)
+                reading.node_of("action") or node, f"trigger {trigger_id}: no action {action!r}", nearest(action, self.actions)
             )
-        condition = self._condition(reading, on)
-        policy = self._policy(reading)
+        pattern = self._patterns.read(reading)
+        if pattern is not None and on:
+            self.mistakes.add(
+                node, f"trigger {trigger_id}: on and a pattern", "leave `on` out: the pattern says what it waits for"
+            )
+        seen = on if pattern is None else pattern.completing
+        condition = self._condition(reading, seen, required=pattern is None)
+        policy = self._policies.read(reading)
         goal = self._goal(reading)
+        follows = self._follows(reading)
         escalate = reading.text("escalate", "when_unsure", one_of=ESCALATIONS)
         deadline_ms = reading.duration_ms("deadline", 150)
         life_ms = reading.duration_ms("life")
+        dry_run = reading.flag("dry_run")
         description = reading.text("description")
         reading.finish()
         if condition is None:
             return None
         lines = self._lines(reading, condition, confidence)
         scores = {model.output for model in self.models.values()} & set(condition.reads)
-        if not on and not scores:
+        if not on and not scores and pattern is None:
             self.mistakes.add(
                 node, f"trigger {trigger_id} has no `on` and reads no model, so nothing would evaluate it",
                 "write on: [EVENT TYPES]",
             )  # fmt: skip
         if placement == "edge":
-            for event_type in on:
-                if event_type in SERVER_SIDE:
-                    self.mistakes.add(
-                        node, f"trigger {trigger_id}: {event_type} reaches the server, not a device", "write placement: server"
-                    )
+            self._check_visible(trigger_id, node, on, pattern)
         return Trigger(
-            trigger_id=trigger_id, condition=condition, action=action, on=on, placement=placement, lines=lines,
-            confidence=confidence, escalate=escalate, deadline_ms=deadline_ms, policy=policy, goal=goal,
-            life_ms=life_ms, description=description,
+            trigger_id=trigger_id, condition=condition, action=action, on=on, pattern=pattern, placement=placement, lines=lines,
+            confidence=confidence, escalate=escalate, deadline_ms=deadline_ms, policy=policy, goal=goal, follows=follows,
+            life_ms=life_ms, dry_run=dry_run, description=description,
         )  # fmt: skip
 
-    def _condition(self, reading: Reading, on: tuple[str, ...]) -> CheckedExpression | None:
-        text = reading.text("condition", required=True)
+    def _check_visible(self, trigger_id: str, node: Node, on: tuple[str, ...], pattern: Pattern | None) -> None:
+        steps = () if pattern is None else tuple(name for step in pattern.steps for name in step.events)
+        for event_type in dict.fromkeys((*on, *steps)):
+            if event_type in SERVER_SIDE:
+                self.mistakes.add(
+                    node, f"trigger {trigger_id}: {event_type} reaches the server, not a device", "write placement: server"
+                )
+
+    def _condition(self, reading: Reading, on: tuple[str, ...], *, required: bool) -> CheckedExpression | None:
+        """required: whether one has to be written; a pattern may stand alone."""
+        text = reading.text("condition", "" if required else "true", required=required)
         node = reading.node_of("condition") or reading.node
         if not text:
             return None
@@ -129,15 +152,31 @@ class TriggerReader:
             self.mistakes.add(node, f"{reading.what}: confidence is {node.value!r}", "leave it out, or write off")
         return False
 
-    def _policy(self, reading: Reading) -> Policy:
-        share = reading.number("holdout", 0.0, high=1.0)
-        unit = reading.text("holdout_unit", "subject", one_of=("subject", "device", "session"))
-        salt = reading.text("holdout_group")
-        return Policy(
-            cooldown_ms=reading.duration_ms("cooldown"),
-            purpose=reading.text("purpose"),
-            holdout=Holdout(share, unit, salt) if share > 0 else None,
-        )
+    def _follows(self, reading: Reading) -> tuple[Follow, ...]:
+        node = reading.node_of("follow")
+        if node is None:
+            return ()
+        if not isinstance(node.value, list) or not 0 < len(node.value) <= FOLLOW_COUNT_MAX:
+            self.mistakes.add(
+                node,
+                f"{reading.what}: follow is no list of steps",
+                f"write [{{action: NAME, on: [click], wait: 2d}}], up to {FOLLOW_COUNT_MAX}",
+            )
+            return ()
+        return tuple(self._follow(f"{reading.what}: follow {n}", item) for n, item in enumerate(node.value, 1))
+
+    def _follow(self, what: str, node: Node) -> Follow:
+        inner = Reading(node, what, self.mistakes)
+        action = inner.text("action", required=True)
+        if action:
+            inner.known("action", (action,), self.actions, "action")
+        on = inner.names("on")
+        inner.known("on", on, OUTCOMES, "outcome")
+        wait_ms = inner.duration_ms("wait")
+        if not on and not wait_ms:
+            self.mistakes.add(node, f"{what} would never come", "write on: [click], or wait: 2d")
+        inner.finish()
+        return Follow(action, on, wait_ms)
 
     def _goal(self, reading: Reading) -> Goal | None:
         node = reading.node_of("goal")

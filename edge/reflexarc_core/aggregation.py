@@ -10,7 +10,7 @@ that a kind is one entry in a table; `per` is what a sum is divided by, 1.0 unle
 
 Cells: window aggregations keep [newest bucket (-1 none), late events left out, one cell (mean: two) per bucket];
 distinct keeps [overflow count, (key, newest bucket) per slot]; recency [newest time (-1 none)];
-decayed sum [value, its time (-1 none)].
+decayed sum [value, its time (-1 none)]; total [value].
 """
 
 from __future__ import annotations
@@ -257,14 +257,27 @@ def read_decayed(s: State, o: int, now: int, width: int, n: int, slots: int, per
     return faded
 
 
+def step_total(s: State, o: int, t: int, v: float, width: int, n: int, slots: int) -> None:
+    """Add `v`, for good."""
+    s[o] += v
+
+
+def read_total(s: State, o: int, now: int, width: int, n: int, slots: int, per: float) -> float:
+    """Everything that was ever added."""
+    value: float = s[o]
+    return value
+
+
 # Kinds by number, the form in which a batch fold dispatches on them. The order is part of the snapshot format.
-COUNT, SUM, MEAN, MIN, MAX, DISTINCT, RECENCY, RATE, DECAYED_SUM = range(9)
-KINDS: Final = ("count", "sum", "mean", "min", "max", "distinct", "recency", "rate", "decayed_sum")
+COUNT, SUM, MEAN, MIN, MAX, DISTINCT, RECENCY, RATE, DECAYED_SUM, TOTAL = range(10)
+KINDS: Final = ("count", "sum", "mean", "min", "max", "distinct", "recency", "rate", "decayed_sum", "total")
 STEPS: Final = (
     step_sum, step_sum, step_mean, step_min, step_max, step_distinct, step_recency, step_sum, step_decayed,
+    step_total,
 )  # fmt: skip
 READS: Final = (
     read_sum, read_sum, read_mean, read_min, read_max, read_distinct, read_recency, read_sum, read_decayed,
+    read_total,
 )  # fmt: skip
 
 
@@ -272,6 +285,8 @@ def step(s: State, o: int, kind: int, t: int, v: float, width: int, n: int, slot
     """`STEPS[kind]` for a batch fold, which cannot call through a table: one event's value `v` at time `t`."""
     if kind == DECAYED_SUM:
         step_decayed(s, o, t, v, width, n, slots)
+    elif kind == TOTAL:
+        step_total(s, o, t, v, width, n, slots)
     elif kind == COUNT or kind == SUM or kind == RATE:
         step_sum(s, o, t, v, width, n, slots)
     elif kind == RECENCY:
@@ -290,6 +305,8 @@ def read(s: State, o: int, kind: int, now: int, width: int, n: int, slots: int, 
     """`READS[kind]` for a batch fold: one feature's value as of `now`, NaN for none."""
     if kind == DECAYED_SUM:
         return read_decayed(s, o, now, width, n, slots, per)
+    if kind == TOTAL:
+        return read_total(s, o, now, width, n, slots, per)
     if kind == COUNT or kind == SUM or kind == RATE:
         return read_sum(s, o, now, width, n, slots, per)
     if kind == RECENCY:
@@ -307,7 +324,7 @@ def cell_count(kind: int, n: int, slots: int) -> int:
     """How many cells of the vector one feature takes."""
     if kind == DECAYED_SUM:
         return 2
-    if kind == RECENCY:
+    if kind == RECENCY or kind == TOTAL:
         return 1
     if kind == DISTINCT:
         return 1 + 2 * slots
@@ -318,6 +335,8 @@ def empty_cells(kind: int, n: int, slots: int) -> list[float]:
     """The cells of a feature that has seen nothing."""
     if kind == DECAYED_SUM:
         return [0.0, -1.0]
+    if kind == TOTAL:
+        return [0.0]
     if kind == RECENCY:
         return [-1.0]
     if kind == DISTINCT:
@@ -329,5 +348,6 @@ def empty_cells(kind: int, n: int, slots: int) -> list[float]:
 # The batch fold compiles these in this order, each after the ones it calls.
 COMPILE_ORDER: Final = (
     half, roll, span, step_sum, read_sum, step_mean, read_mean, step_min, step_max, read_min, read_max,
-    step_distinct, read_distinct, step_recency, read_recency, step_decayed, read_decayed, step, read,
+    step_distinct, read_distinct, step_recency, read_recency, step_decayed, read_decayed,
+    step_total, read_total, step, read,
 )  # fmt: skip

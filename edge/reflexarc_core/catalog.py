@@ -18,6 +18,7 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import EventType
 from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.model import ModelDefinition
+from reflexarc_core.policy import Cap
 from reflexarc_core.trigger import Action, Trigger
 
 FORMAT: Final = 1
@@ -26,7 +27,10 @@ CATALOG_BYTES_MAX: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Catalog:
-    """All definitions by name. `version` is the author's text; `digest` is what hosts compare."""
+    """All definitions by name. `version` is the author's text; `digest` is what hosts compare.
+
+    caps: what several triggers share. test_subjects: people who try things out; what is decided for them counts nowhere.
+    """
 
     version: str = ""
     format: int = FORMAT
@@ -36,6 +40,8 @@ class Catalog:
     models: Mapping[str, ModelDefinition] = field(default_factory=dict)
     triggers: Mapping[str, Trigger] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
+    caps: Mapping[str, Cap] = field(default_factory=dict)
+    test_subjects: tuple[str, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -43,8 +49,12 @@ class Catalog:
         return plain.digest(self.to_plain())
 
     def to_plain(self) -> dict[str, Any]:
-        """The built form."""
-        return {"format": self.format, **plain.to_plain(self)}
+        """The built form. Sections that came later are there only when there is something in them: a host that does not know
+        them reads the rest, and a catalog keeps its digest."""
+        built = {"format": self.format, **plain.to_plain(self)}
+        if not self.caps:
+            del built["caps"]
+        return built
 
     def to_bytes(self) -> bytes:
         """The built form's canonical bytes."""

@@ -186,7 +186,7 @@ def _slot(definition: FeatureDefinition, offset: int) -> Slot:
     kind = KINDS.index(definition.aggregation)
     if kind == aggregation.DECAYED_SUM:
         return Slot(definition, offset, kind, definition.half_life_ms, 0, 0, 1.0)
-    if kind == aggregation.RECENCY:
+    if kind in (aggregation.RECENCY, aggregation.TOTAL):
         return Slot(definition, offset, kind, 1, 0, 0, 1.0)
     bucket_count = definition.window_ms // definition.bucket_ms
     slot_count = DISTINCT_SLOTS if kind == DISTINCT else 0
@@ -204,6 +204,9 @@ def check_feature(definition: FeatureDefinition) -> None:
     if definition.aggregation == "decayed_sum":
         if definition.half_life_ms <= 0:
             raise DefinitionError(f"feature {name}: a decayed_sum needs a half_life", hint="for example half_life: 14d")
+    elif definition.aggregation == "total":
+        if definition.window_ms or definition.bucket_ms:
+            raise DefinitionError(f"feature {name}: a total has no window", hint="take count or sum for a window")
     elif definition.aggregation != "recency":
         if definition.window_ms <= 0 or definition.bucket_ms <= 0 or definition.window_ms % definition.bucket_ms:
             raise DefinitionError(

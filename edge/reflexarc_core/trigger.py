@@ -10,6 +10,7 @@ from dataclasses import field
 
 from reflexarc_core.condition import CheckedExpression
 from reflexarc_core.event import Value
+from reflexarc_core.pattern import Pattern
 from reflexarc_core.policy import Policy
 from reflexarc_core.value import frozen
 
@@ -34,19 +35,31 @@ class Line:
 
 
 @frozen
+class Follow:
+    """A further step of a content sequence: its action, taken on an outcome of the step before (`on`: impression, click,
+    dismissal) or once `wait_ms` have passed since that step acted, whichever comes first; 0 = only on the outcome."""
+
+    action: str
+    on: tuple[str, ...] = ()
+    wait_ms: int = 0
+
+
+@frozen
 class Trigger:
     """One trigger of the catalog.
 
-    on: event types whose arrival evaluates it; empty for a model trigger that is evaluated at each new score.
-    lines: the lines of its condition, found at build. confidence: False only where the author wrote `confidence: off`.
-    escalate: see ESCALATIONS; deadline_ms: real time the server has to answer. life_ms: how long an action that was
-    decided may still be handed over after a restart; 0 = a restart expires it. test: evaluated, recorded, never acted on.
+    on: event types whose arrival evaluates it; pattern: what has to have happened instead. Both empty for a model trigger that
+    is evaluated at each new score. lines: the lines of its condition, found at build. confidence: False only where the author
+    wrote `confidence: off`. escalate: see ESCALATIONS; deadline_ms: real time the server has to answer. follows: the further
+    steps of a content sequence (rule 22). life_ms: how long an action that was decided may still be handed over after a
+    restart; 0 = a restart expires it. dry_run: evaluated, recorded, never acted on, and no other trigger's allowance is used.
     """
 
     trigger_id: str
     condition: CheckedExpression
     action: str
     on: tuple[str, ...] = ()
+    pattern: Pattern | None = None
     placement: str = "edge"
     lines: tuple[Line, ...] = ()
     confidence: bool = True
@@ -54,8 +67,22 @@ class Trigger:
     deadline_ms: int = 150
     policy: Policy = field(default_factory=Policy)
     goal: Goal | None = None
+    follows: tuple[Follow, ...] = ()
     life_ms: int = 0
+    dry_run: bool = False
     description: str = ""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Event types whose properties its condition and payload may read."""
+        return self.on if self.pattern is None else self.pattern.completing
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Every action it may take: its own, its variants', its further steps'."""
+        variants = self.policy.variants.ways if self.policy.variants is not None else ()
+        named = (self.action, *(way.action for way in variants), *(step.action for step in self.follows))
+        return tuple(dict.fromkeys(name for name in named if name))
 
 
 @frozen

@@ -43,4 +43,3 @@ def _made(cls: type[T], *, frozen: bool, gc: bool) -> type[T]:
     made = _struct(cls.__name__, (msgspec.Struct,), names, frozen=frozen, gc=gc)
     made.__dataclass_fields__ = {field.name: field for field in fields}
     return made
-
