@@ -61,9 +61,7 @@ class Channel:
         self._channel: Any = None
         self._stubs: dict[Any, Any] = {}
 
-    def call(
-        self, stub: Callable[[Any], T], name: str, request: Any, timeout_s: float, metadata: Metadata | None = None
-    ) -> Any:
+    def call(self, stub: Callable[[Any], T], name: str, request: Any, timeout_s: float, metadata: Metadata | None = None) -> Any:
         """One call with a deadline. Raises the ReflexArcError the server's answer maps to."""
         import grpc
 

@@ -42,9 +42,7 @@ def token() -> None:
 @click.option("--installation", default="", help="Only for this device: it lost its secret, or was revoked.")
 @OUTPUT
 @with_access
-def create_token(
-    server: str, label: str, uses: int, hours: int, installation: str, output: Path | None, access: Access
-) -> None:
+def create_token(server: str, label: str, uses: int, hours: int, installation: str, output: Path | None, access: Access) -> None:
     """Make an enrolment token, for Config.enrolment_token of the devices that are to become known."""
     _must_be_new(output)
     with _operator(access, server) as operator:

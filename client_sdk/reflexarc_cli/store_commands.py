@@ -90,7 +90,8 @@ def repair(folder: Path, key_file: Path | None) -> None:
     "--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True, help="CSV: of events only."
 )
 @click.option(
-    "--kind", type=click.Choice(["events", "decisions", "dead", "all"]),
+    "--kind",
+    type=click.Choice(["events", "decisions", "dead", "all"]),
     help="Which records; all, or with CSV events, by default. dead: dead letters, with their reasons.",
 )
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only records with a number behind this one.")

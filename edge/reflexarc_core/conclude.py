@@ -1,20 +1,22 @@
 """How one decision is reached: the checks that may hold an action back, in their fixed order.
 
-paused -> stale, warming -> consent -> confidence, escalation -> cooldown -> holdout -> act. Owns the order and the
-records; the engine decides what is evaluated and when. Pure.
+paused -> stale, warming -> consent -> confidence, escalation -> re-entry, exit -> cooldown -> caps, leases -> priority, group ->
+holdout -> hours -> act. Owns the order and the records; the engine decides what is evaluated and when. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from reflexarc_core.condition import EvaluationError
 from reflexarc_core.decision import Decision, Reason, ScoreEvidence
 from reflexarc_core.effect import Act, Effect, RequestScore
+from reflexarc_core.hours import MINUTE_MS, Hours, opens_at
+from reflexarc_core.ledger import HeldAction, Journey, Lease
 from reflexarc_core.model import Scored
 from reflexarc_core.plan import Course, Plan
-from reflexarc_core.policy import HELD_OUT, cooldown_left_ms
+from reflexarc_core.policy import HELD_OUT, Cap, cooldown_left_ms
 from reflexarc_core.record import AnswerInput, DecisionOutput, Moment
 from reflexarc_core.state import OpenDecision, State, SubjectState
 from reflexarc_core.trigger import Trigger
@@ -27,7 +29,8 @@ PAUSE_ALL: Final = "*"
 class Case:
     """One decision being reached: the checks of rule 17 (docs/rules.md) in their order, each able to end it with a reason.
 
-    held: what is known of it so far. record_number: of the record it may end with. now: engine time, ms.
+    held: what is known of it so far. record_number: of the record it may end with. now: engine time, ms. The rest is what the
+    checks choose on their way.
     """
 
     plan: Plan
@@ -41,6 +44,10 @@ class Case:
     record_number: int
     moment: Moment
     now: int
+    variant: str = ""
+    policy_ids: tuple[str, ...] = ()
+    lease_id: str = ""
+    action: str = ""
 
     def matched(self) -> list[Effect]:
         """The condition is true: everything that may still hold the action back, in order."""
@@ -50,6 +57,7 @@ class Case:
         blocked = (
             (self.state.paused and self._paused())
             or (self.course.can_be_stale and self._stale())
+            or (self.trigger.policy.max_age_ms and self._too_old())
             or (self.state.warming and self._warming())
             or (self.trigger.policy.purpose and self._consent())
         )
@@ -104,12 +112,14 @@ class Case:
         if not self.moment.trusted:
             detail = f"{detail}; {Reason.CLOCK_UNTRUSTED}" if detail else Reason.CLOCK_UNTRUSTED.value
         held, trigger = self.held, self.trigger
-        # By place: seventeen names in a call are as dear as everything else about the record.
+        mode = mode_of(self.plan, trigger, self.subject_key)
+        # By place: as many names in a call are as dear as everything else about the record.
         return DecisionOutput(
             Decision(
                 self.decision_id, self.record_number, trigger.trigger_id, self.subject_key, held.cause_id, reason, self.now,
                 self.state.catalog_digest, trigger.placement, self.moment.online, held.instance, detail, held.evidence,
-                trigger.action, payload, assignment, expire_time,
+                self.action or trigger.action, payload, assignment, expire_time, self.variant, self.policy_ids, self.lease_id,
+                mode,
             )
         )  # fmt: skip
 
@@ -130,6 +140,10 @@ class Case:
             if held is not None and self.now - held[1] > stale_ms:
                 return self.record(Reason.STALE, f"features.{name}")
         return None
+
+    def _too_old(self) -> DecisionOutput | None:
+        age = self.now - self.held.cause_time
+        return self.record(Reason.STALE, f"it is {age} ms old") if age > self.trigger.policy.max_age_ms else None
 
     def _warming(self) -> DecisionOutput | None:
         for name in self.course.inputs:
@@ -188,35 +202,206 @@ class Case:
         return [self.record(Reason.ESCALATED, _confidence_text(unsure)), ask]
 
     def _settle(self) -> list[Effect]:
-        """Sure enough: cooldown, holdout, act."""
-        trigger, subject, now = self.trigger, self.subject, self.now
-        trigger_id, policy = trigger.trigger_id, trigger.policy
-        if policy.cooldown_ms:
-            left = cooldown_left_ms(policy, subject.fired.get(trigger_id), now)
-            if left:
-                return [self.record(Reason.COOLDOWN, f"{left} ms left")]
+        """Sure enough: what its own history and that of others allows, then the split, then the hour."""
+        policy = self.trigger.policy
+        blocked = (
+            ((policy.reentry != "always" or self.trigger.follows) and self._reentry())
+            or (policy.cooldown_ms and self._cooldown())
+            or (self.course.caps and self._caps())
+            or (policy.slot and self._slot())
+            or (policy.group is not None and self._group())
+        )
+        if blocked:
+            return [blocked]
         assignment = self._assignment() if policy.holdout is not None else ""
-        subject.fired[trigger_id] = now
+        self._use()
         if assignment == HELD_OUT:
             return [self.record(Reason.HOLDOUT, assignment=assignment)]
-        payload, absent = self.plan.payloads[trigger.action].render(self.held.operands, self.held.language)
+        self.action = self._variant() if policy.variants is not None else self.trigger.action
+        return self._act(assignment)
+
+    def step(self, action: str, assignment: str) -> list[Effect]:
+        """A further step of a content sequence that is under way: what began it is not asked again, what others allow is."""
+        blocked = self._paused() or self._consent() or self._caps()
+        if blocked:
+            return [blocked]
+        self._use()
+        self.action = action
+        return self._act(assignment, begins=False)
+
+    def _act(self, assignment: str, *, begins: bool = True) -> list[Effect]:
+        """Nothing holds it back but the hour, perhaps."""
+        trigger, now = self.trigger, self.now
+        payload, absent = self.plan.payloads[self.action].render(self.held.operands, self.held.language)
         without = f"payload without {', '.join(absent)}" if absent else ""
+        policy = trigger.policy
+        if policy.quiet or policy.window:
+            closed = self._closed(without, assignment, payload, begins)
+            if closed is not None:
+                return [closed]
         fired = self.record(Reason.FIRED, without, assignment, payload, now + trigger.life_ms if trigger.life_ms else 0)
+        if trigger.dry_run:
+            return [fired]
+        if begins and trigger.follows:
+            begin_journey(trigger, self.subject, fired.decision, now)
         return [fired, Act(fired.decision)]
+
+    # -- what history allows --------------------------------------------------------------------------------------
+
+    def _reentry(self) -> DecisionOutput | None:
+        ledger, trigger_id = self.subject.ledger, self.trigger.trigger_id
+        if ledger is None:
+            return None
+        if trigger_id in ledger.journeys:
+            return self.record(Reason.REENTRY, "its sequence is under way")
+        if self.trigger.policy.reentry == "until_exit":
+            return self.record(Reason.EXIT) if trigger_id in ledger.exited else None
+        if self.trigger.policy.reentry == "always":
+            return None
+        entered = self.held.instance in ledger.entered.get(trigger_id, ())
+        return self.record(Reason.REENTRY, self.trigger.policy.reentry) if entered else None
+
+    def _cooldown(self) -> DecisionOutput | None:
+        left = cooldown_left_ms(self.trigger.policy, self.subject.fired.get(self.trigger.trigger_id), self.now)
+        return self.record(Reason.COOLDOWN, f"{left} ms left") if left else None
+
+    def _caps(self) -> DecisionOutput | None:
+        ledger = self.subject.ledger
+        for name, cap in self.course.caps:
+            if self._is_leased(cap):
+                if self._lease(name) is None:
+                    return self.record(Reason.NO_LEASE, name)
+                continue
+            times = ledger.uses.get(name, []) if ledger is not None else []
+            if times and cap.used(times, self.now, self.moment.offset_minutes) >= cap.count:
+                return self.record(Reason.CAP, name)
+        return None
+
+    def _is_leased(self, cap: Cap) -> bool:
+        """Whether its uses were given out by the server. A session's subject lives on one device and needs no lease."""
+        return cap.scope == "global" and self.trigger.placement == "edge" and not self.subject_key.startswith("session:")
+
+    def _lease(self, name: str) -> Lease | None:
+        """The lease that the next use of this cap is taken from, the one ending first; None while the clock is not believed."""
+        ledger = self.subject.ledger
+        if ledger is None or not self.moment.trusted:
+            return None
+        living = [lease for lease in ledger.leases.get(name, ()) if lease.tokens > 0 and lease.expire_time > self.now]
+        return min(living, key=lambda lease: (lease.expire_time, lease.lease_id), default=None)
+
+    def _slot(self) -> DecisionOutput | None:
+        slot = self.trigger.policy.slot
+        taken = self.subject.ledger is not None and self.subject.ledger.slots.get(slot) == self.held.cause_id
+        return self.record(Reason.PRIORITY, f"slot {slot} is taken") if taken and not self.trigger.dry_run else None
+
+    def _group(self) -> DecisionOutput | None:
+        group = self.trigger.policy.group
+        if group is None or group.holds(self._unit_id(group.unit)):
+            return None
+        return self.record(Reason.PRIORITY, f"in another part of group {group.name}")
+
+    def _use(self) -> None:
+        """Cooldown, caps, entry and slot are used: by who fires, and alike by who is held out or has to wait."""
+        trigger, now = self.trigger, self.now
+        policy = trigger.policy
+        self.subject.fired[trigger.trigger_id] = now
+        if not (self.course.caps or policy.slot or policy.reentry != "always"):
+            return
+        ledger = self.subject.its_ledger()
+        for name, cap in self.course.caps:
+            if self._is_leased(cap):
+                lease = self._lease(name)
+                if lease is not None:
+                    lease.tokens -= 1
+                    self.lease_id = lease.lease_id
+            else:
+                ledger.use(name, now, cap.count)
+        self.policy_ids = tuple(name for name, _ in self.course.caps)
+        if policy.slot and not trigger.dry_run:
+            ledger.slots[policy.slot] = self.held.cause_id
+        if policy.reentry != "always":
+            ledger.enter(trigger.trigger_id, self.held.instance, now)
+
+    # -- splits ---------------------------------------------------------------------------------------------------
+
+    def _unit_id(self, unit: str) -> str:
+        if unit == "session" and self.held.event is not None and "session_id" in self.held.event.context:
+            return str(self.held.event.context["session_id"])
+        return self.state.device_id or self.subject_key if unit == "device" else self.subject_key
 
     def _assignment(self) -> str:
         holdout = self.trigger.policy.holdout
         if holdout is None:
             return ""
-        if holdout.unit == "session" and self.held.event is not None and "session_id" in self.held.event.context:
-            # By its hash alone: the next session of the same subject is another unit.
-            return holdout.assign(self.trigger.trigger_id, str(self.held.event.context["session_id"]))
-        kept = self.subject.assignments.get(self.trigger.trigger_id)
+        return self._kept(self.trigger.trigger_id, holdout.unit, lambda unit_id: holdout.assign(self.trigger.trigger_id, unit_id))
+
+    def _variant(self) -> str:
+        """The action of the unit's variant."""
+        variants = self.trigger.policy.variants
+        if variants is None:
+            return self.trigger.action
+        trigger_id = self.trigger.trigger_id
+        self.variant = self._kept(
+            f"{trigger_id}/variant", variants.unit, lambda unit_id: variants.assign(trigger_id, unit_id).name
+        )
+        actions = {way.name: way.action for way in variants.ways}
+        return actions.get(self.variant) or self.trigger.action
+
+    def _kept(self, name: str, unit: str, assign: Callable[[str], str]) -> str:
+        """What was assigned at the first decision. By its hash alone for a session: the next one is another unit."""
+        if unit == "session" and self.held.event is not None and "session_id" in self.held.event.context:
+            return assign(self._unit_id(unit))
+        kept = self.subject.assignments.get(name)
         if kept is None:
-            unit_id = self.state.device_id or self.subject_key if holdout.unit == "device" else self.subject_key
-            kept = holdout.assign(self.trigger.trigger_id, unit_id)
-            self.subject.assignments[self.trigger.trigger_id] = kept
+            kept = self.subject.assignments[name] = assign(self._unit_id(unit))
         return kept
+
+    # -- the hour -------------------------------------------------------------------------------------------------
+
+    def _closed(self, without: str, assignment: str, payload: dict[str, Any], begins: bool) -> DecisionOutput | None:
+        """Quiet hours, or outside of the window: the record that says so. What waits for them is put into the ledger."""
+        policy = self.trigger.policy
+        if not self.moment.trusted:
+            return self.record(Reason.CLOCK_UNTRUSTED, "its hours are not known", assignment)
+        due_time = opens_next(policy.quiet, policy.window, self.moment, self.now)
+        if due_time is None or due_time == self.now:
+            return None
+        local = self.now + self.moment.offset_minutes * MINUTE_MS
+        if policy.quiet_then == "drop" and any(hours.end_of(local) is not None for hours in policy.quiet):
+            return self.record(Reason.QUIET_HOURS, "dropped", assignment)
+        closed = self.record(Reason.QUIET_HOURS, f"held for {due_time - self.now} ms", assignment)
+        if not self.trigger.dry_run:
+            self.record_number += 1
+            fired = self.record(Reason.FIRED, without, assignment, payload).decision
+            expire_time = self.now + policy.hold_ms_max
+            self.subject.its_ledger().held[self.decision_id] = HeldAction(fired, due_time, expire_time, begins)
+        return closed
+
+
+def mode_of(plan: Plan, trigger: Trigger, subject_key: str) -> str:
+    """`dry_run` or `test` for what counts in no result, else empty."""
+    if trigger.dry_run:
+        return "dry_run"
+    return "test" if plan.test_subjects and subject_key in plan.test_subjects else ""
+
+
+def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Moment, now: int) -> int | None:
+    """Engine time (ms) at which an action may be looked at again: `now` when it may act; None when it never may.
+
+    No later than the next change of the local offset, behind which the hours lie elsewhere.
+    """
+    shift = moment.offset_minutes * MINUTE_MS
+    opens = opens_at(quiet, window, now + shift)
+    if opens is None:
+        return None
+    due_time = opens - shift
+    return min(due_time, moment.next_offset_time) if now < moment.next_offset_time else due_time
+
+
+def begin_journey(trigger: Trigger, subject: SubjectState, fired: Decision, now: int) -> None:
+    """The first step of a content sequence acted: the sequence is under way."""
+    due_time = now + trigger.follows[0].wait_ms if trigger.follows[0].wait_ms else 0
+    subject.its_ledger().journeys[trigger.trigger_id] = Journey(0, fired.decision_id, 0, due_time, fired.assignment)
 
 
 def _confidence_text(evidence: ScoreEvidence) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from reflexarc_core.value import frozen
 
@@ -36,6 +36,19 @@ class Reason(enum.StrEnum):
     CLOCK_UNTRUSTED = "CLOCK_UNTRUSTED"
     ERASED = "ERASED"
 
+    def to_json(self) -> str:
+        """Its word."""
+        return self.value
+
+    @staticmethod
+    def from_json(read: Any) -> Reason:
+        """Raises ValueError for a word that is none."""
+        return Reason(read)
+
+
+MODES: Final = ("", "dry_run", "test")
+"""Of a decision: it counts, or its trigger only tries, or its subject does."""
+
 
 @frozen
 class ScoreEvidence:
@@ -62,7 +75,9 @@ class Decision:
     cause_id: the event's id, or the timer's. detail: the clause, policy or feature the reason is about.
     decision_time: engine time, ms. online: whether the host could reach its server. assignment: `treated`,
     `holdout` or empty where no split was reached. expire_time: when the action is no longer handed over, 0 = never
-    set. payload: rendered action, only on FIRED.
+    set. payload: rendered action, only on FIRED. variant: of the trigger's, where it has any. policy_ids: the caps whose
+    allowance it used (`trigger:ID`, `cap:NAME`); lease_id: the lease one of them was taken from. mode: `dry_run` or `test` for
+    what counts in no result.
     """
 
     decision_id: str
@@ -82,3 +97,7 @@ class Decision:
     payload: Mapping[str, Any] | None = None
     assignment: str = ""
     expire_time: int = 0
+    variant: str = ""
+    policy_ids: tuple[str, ...] = ()
+    lease_id: str = ""
+    mode: str = ""

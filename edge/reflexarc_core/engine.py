@@ -16,11 +16,10 @@ from reflexarc_core.conclude import Case
 from reflexarc_core.decision import Reason
 from reflexarc_core.effect import Effect, RequestScore, Schedule
 from reflexarc_core.errors import DefinitionError, InvalidEventError
-from reflexarc_core.event import CONSENT, RESET, Event, Value
-from reflexarc_core.feature import Layout
-from reflexarc_core.feature_source import forget
-from reflexarc_core.model import ModelDefinition, Scored
-from reflexarc_core.operands import feature_value, group_operands, operands
+from reflexarc_core.evaluate import Cause, Match, by_subject, decided, matched
+from reflexarc_core.event import CONSENT, OUTCOME, RESET, Event
+from reflexarc_core.fold import fold_event, is_active
+from reflexarc_core.operands import feature_value, operands
 from reflexarc_core.plan import Arrival, Plan, Reads
 from reflexarc_core.record import (
     AnswerInput,
@@ -33,13 +32,21 @@ from reflexarc_core.record import (
     TickInput,
     ValuesInput,
 )
-from reflexarc_core.state import KEYS_PER_SUBJECT_MAX, SUBJECTS_MAX, OpenDecision, Operands, State, SubjectState
+from reflexarc_core.state import SUBJECTS_MAX, OpenDecision, Operands, State, SubjectState
+from reflexarc_core.switch import carry_over
+from reflexarc_core.timers import HELD, WAIT, Timers, Waiter
 from reflexarc_core.trigger import Trigger
+from reflexarc_core.waiting import ended, left, next_step, outcome_of, released
 
-_OF_THE_PERSON: Final = (CONSENT, RESET)
+_OF_THE_PERSON: Final = (CONSENT, RESET, OUTCOME)
+TIMERS_AT_ONCE: Final = 1_000
+"""Looked at on one tick: what is left is due at once, on the next."""
 
 Reading = tuple[str, tuple[str, ...], dict[str, float], int, int]
 """What was read on an event whose scores are due: its id, the models, the features, engine time, touches so far."""
+
+Completed = tuple[Trigger, str]
+"""A pattern that an event completed, and the key of its instance."""
 
 
 class Engine:
@@ -57,8 +64,10 @@ class Engine:
         self.plan = Plan(catalog, placement, self.state.models)
         self.state.catalog_digest = catalog.digest
         self._awaited: dict[str, Event] = {}
+        self._completed: dict[str, list[Completed]] = {}
         self._reading: Reading | None = None
         self._open = {decision_id: key for key, kept in self.state.subjects.items() for decision_id in kept.open}
+        self._timers = Timers(self.state.subjects)
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
@@ -93,12 +102,18 @@ class Engine:
         subject_key, cause_id = event.subject, event.event_id
         subject = self._touch(subject_key, moment, effects)
         arrival = self.plan.arrivals.get(event_type) or self.plan.arrival(event_type)
-        self._fold(subject, event, arrival, now)
+        fold_event(subject, event, arrival, now)
         if event_type in _OF_THE_PERSON:
             if event_type == RESET:
                 self._end(subject_key, moment, effects)
                 return effects
-            subject.consents[str(event.properties["purpose"])] = bool(event.properties["granted"])
+            if event_type == CONSENT:
+                subject.consents[str(event.properties["purpose"])] = bool(event.properties["granted"])
+            else:
+                self._go_on(subject_key, subject, event, moment, effects)
+        if arrival.exits:
+            effects += left(self.state, subject, arrival.exits, moment)
+        completed = self._follow(subject_key, subject, arrival, event, now) if arrival.followers else []
         found = arrival.features(subject.vector, subject.older, subject.values, now)
         scores_due = False
         for scoring in arrival.scorings:
@@ -108,24 +123,28 @@ class Engine:
                 scores_due = True
         if scores_due:
             self._awaited[cause_id] = event
+            if completed:
+                self._completed[cause_id] = completed
             self._reading = (cause_id, arrival.scored, found, now, self.state.touch_count)
         else:
-            self._evaluate(subject_key, subject, event, cause_id, (), moment, effects, found)
+            self._evaluate(subject_key, subject, event, cause_id, (), moment, effects, found, completed)
         return effects
 
     def receive_scores(self, given: ScoresInput) -> list[Effect]:
         """Scores of the host's own models for one cause; evaluates what waited for them."""
         now = self._advance(given.moment)
         event = self._awaited.pop(given.cause_id, None)
+        completed = self._completed.pop(given.cause_id, []) if self._completed else []
         effects: list[Effect] = []
-        by_subject = _by_subject(given.scores, event)
-        for subject_key, scores in by_subject:
+        scored_of = by_subject(given.scores, event)
+        for subject_key, scores in scored_of:
             models = (scores[0].model_id,) if len(scores) == 1 else tuple(sorted([scored.model_id for scored in scores]))
-            found = self._read_on(given.cause_id, models, now) if event is not None and len(by_subject) == 1 else None
+            found = self._read_on(given.cause_id, models, now) if event is not None and len(scored_of) == 1 else None
             subject = self._touch(subject_key, given.moment, effects)
             for scored in scores:
                 subject.scores[scored.model_id] = scored
-            self._evaluate(subject_key, subject, event, given.cause_id, models, given.moment, effects, found)
+            its = completed if event is not None and event.subject == subject_key else []
+            self._evaluate(subject_key, subject, event, given.cause_id, models, given.moment, effects, found, its)
         return effects
 
     def receive_answer(self, given: AnswerInput) -> list[Effect]:
@@ -144,9 +163,10 @@ class Engine:
         return case.answered(given)
 
     def receive_time(self, moment: Moment) -> list[Effect]:
-        """Engine time passed: models that score by the clock ask for every subject that is due."""
+        """Engine time passed: waits are over, held actions may act, models that score by the clock ask for every subject due."""
         now = self._advance(moment)
         effects: list[Effect] = []
+        self._run_timers(now, moment, effects)
         for model_id, model in self.plan.models.items():
             if model.every_ms == 0:
                 continue
@@ -155,9 +175,11 @@ class Engine:
                 continue
             self.state.ticks[model_id] = index
             cause_id = f"tick:{model_id}:{index * model.every_ms}"
+            if self.state.device_id:
+                cause_id += f":{self.state.device_id}"  # two devices of one person decide for themselves
             scoring = self.plan.scoring(model_id)
             for subject_key, subject in self.state.subjects.items():
-                if self._is_active(model, subject, now):
+                if is_active(model, subject, now):
                     vector = scoring.vector(scoring.features(subject.vector, subject.older, subject.values, now))
                     if vector is not None:
                         effects.append(RequestScore(cause_id, subject_key, model_id, vector, "host", scoring.factors_above))
@@ -205,7 +227,7 @@ class Engine:
             if model.every_ms and model_id not in self.state.ticks:
                 self.state.ticks[model_id] = now // model.every_ms - 1
         if old.catalog.digest != catalog.digest:
-            self._relay(old, now)
+            carry_over(self.state, old, self.plan, now)
         for model_id in old.live.keys() - self.plan.live.keys():
             for subject_key, subject in self.state.subjects.items():
                 if subject.scores.pop(model_id, None) is not None:
@@ -222,7 +244,14 @@ class Engine:
             for model_id, model in self.plan.models.items()
             if model.every_ms
         ]
+        waiting = self._timers.next_due(self.plan.triggers)
+        if waiting is not None:
+            due.append(waiting)
         return min(due) if due else None
+
+    def resume(self, subject_key: str) -> None:
+        """A subject's state was put in place by somebody else: wait for what it waits for."""
+        self._timers.resume(subject_key)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -273,28 +302,6 @@ class Engine:
         subjects[subject_key] = subject
         return subject
 
-    def _fold(self, subject: SubjectState, event: Event, arrival: Arrival, now: int) -> None:
-        event_type, event_time, properties = event.event_type, event.event_time, event.properties
-        subject.event_count += 1
-        if arrival.is_declared and event_time > subject.last_seen.get(event_type, -1):
-            subject.last_seen[event_type] = event_time
-        locale = event.context.get("locale")
-        if locale:
-            subject.language = str(locale)
-        for key, layout, fold in arrival.folds:
-            if key == "":
-                if event_time < now and subject.older:
-                    forget(subject.older, event_time)
-                fold(subject.vector, properties, event_time)
-            elif key in properties:
-                fold(_cells(subject, key, properties[key], layout), properties, event_time)
-
-    def _is_active(self, model: ModelDefinition, subject: SubjectState, now: int) -> bool:
-        if model.label is None or model.label.active_within_ms == 0:
-            return True
-        since = now - model.label.active_within_ms
-        return any(subject.last_seen.get(event_type, -1) > since for event_type in model.label.events)
-
     def _read_on(self, cause_id: str, models: tuple[str, ...], now: int) -> dict[str, float] | None:
         """The features read on the event itself, where no time has passed and nothing was touched since; else None."""
         if self._reading is None:
@@ -314,34 +321,38 @@ class Engine:
         moment: Moment,
         effects: list[Effect],
         found: dict[str, float] | None,
+        completed: Sequence[Completed] = (),
     ) -> None:
-        """Evaluate what is due. found: features already read, at least those the conditions read."""
-        plan, now = self.plan, self.state.engine_time
-        held = plan.group(event.event_type if event is not None else "", scored)
-        if held is None:
+        """Evaluate what is due. found: features already read, at least those the conditions read. completed: patterns."""
+        now = self.state.engine_time
+        held = self.plan.group(event.event_type if event is not None else "", scored)
+        if held is None and not completed:
             return
-        if found is None:
-            found = held.features(subject.vector, subject.older, subject.values, now)
-        given = group_operands(plan, held, subject, subject_key, event, now, found)
-        matched, failed = held.group.evaluate(given.event, given.features, given.segments, given.outputs, held.counts)
-        for index, error in failed:
-            clauses = self.state.counts.setdefault(held.courses[index].trigger.trigger_id, {})
-            # By kind: a message may hold a value, and there is no end of values.
-            text = f"no value: {error.operand_name}" if error.operand_name else error.kind
-            clauses[text] = clauses.get(text, 0) + 1
-        for index in matched:
-            course = held.courses[index]
-            trigger = course.trigger
-            seen = given if held.covered[index] else operands(plan, subject, subject_key, event, now, course.reads)
-            scores = {one: subject.scores[one] for one in course.models if one in subject.scores} if course.models else {}
-            waiting = OpenDecision(trigger.trigger_id, cause_id, "", event, seen, (), scores, False, "", subject.language)
-            decision_id = stable_id(trigger.trigger_id, subject_key, waiting.instance, cause_id)
-            case = Case(plan, self.state, course, trigger, subject_key, subject, waiting, decision_id, 0, moment, now)
-            effects += case.matched()
-            if decision_id in subject.open:
-                # Kept with just what the trigger reads, whatever else was read for its neighbours.
-                waiting.operands = operands(plan, subject, subject_key, event, now, course.reads)
-                self._open[decision_id] = subject_key
+        matches: list[Match] = []
+        if held is not None:
+            matches = matched(self.plan, self.state, held, "", subject_key, subject, event, found)
+        for trigger, instance in completed:
+            matches += matched(self.plan, self.state, self.plan.alone(trigger), instance, subject_key, subject, event, None)
+        if completed:
+            matches.sort(key=lambda one: (-one.course.trigger.policy.priority, one.course.trigger.trigger_id, one.instance))
+        if matches:
+            cause = Cause(cause_id, event.event_time if event is not None else now, event)
+            for match in matches:
+                self._decide(match, subject_key, subject, cause, moment, effects)
+
+    def _decide(
+        self, match: Match, subject_key: str, subject: SubjectState, cause: Cause, moment: Moment, effects: list[Effect]
+    ) -> None:
+        """One condition is true: the decision, and what waits for it."""
+        decision_id, waiting, concluded = decided(self.plan, self.state, match, subject_key, subject, cause, moment)
+        effects += concluded
+        if decision_id in subject.open:
+            # Kept with just what the trigger reads, whatever else was read for its neighbours.
+            now = self.state.engine_time
+            waiting.operands = operands(self.plan, subject, subject_key, cause.event, now, match.course.reads)
+            self._open[decision_id] = subject_key
+        if subject.ledger is not None:
+            self._timers.set_for(subject_key, match.course.trigger.trigger_id, decision_id)
 
     def _case(
         self, trigger: Trigger, subject_key: str, subject: SubjectState, held: OpenDecision, decision_id: str, moment: Moment
@@ -350,6 +361,60 @@ class Engine:
         plan, state = self.plan, self.state
         course = plan.course(trigger)
         return Case(plan, state, course, trigger, subject_key, subject, held, decision_id, 1, moment, state.engine_time)
+
+    # -- patterns, and what waits for time ------------------------------------------------------------------------
+
+    def _follow(self, subject_key: str, subject: SubjectState, arrival: Arrival, event: Event, now: int) -> list[Completed]:
+        """Move the patterns this event may move; those it completes."""
+        completed: list[Completed] = []
+        for follower in arrival.followers:
+            ledger = subject.its_ledger()
+            instances = ledger.instances.setdefault(follower.trigger_id, {})
+            key, instance, is_complete = follower.move(instances, event, now)
+            if is_complete:
+                completed.append((self.plan.triggers[follower.trigger_id], key))
+            elif instance is not None and instance.wait_end:
+                self._timers.set(instance.wait_end, Waiter(subject_key, WAIT, follower.trigger_id, key))
+            if not instances:
+                del ledger.instances[follower.trigger_id]
+        return completed
+
+    def _go_on(self, subject_key: str, subject: SubjectState, event: Event, moment: Moment, effects: list[Effect]) -> None:
+        """An outcome: the content sequence it belongs to may take its next step."""
+        found = outcome_of(self.plan, subject, event)
+        if found is not None:
+            trigger, journey = found
+            cause = Cause(event.event_id, event.event_time, event)
+            effects += next_step(self.plan, self.state, subject_key, subject, trigger, journey, cause, moment)
+            self._timers.set_for(subject_key, trigger.trigger_id, journey.decision_id)
+
+    def _run_timers(self, now: int, moment: Moment, effects: list[Effect]) -> None:
+        """What has waited until now, in the order in which it was due."""
+        for _ in range(TIMERS_AT_ONCE):
+            found = self._timers.pop_due(now, self.plan.triggers)
+            if found is None:
+                return
+            due_time, waiter = found
+            subject_key, kind, of, instance = waiter
+            subject = self._touch(subject_key, moment, effects)
+            ledger = subject.its_ledger()
+            if kind == HELD:
+                held = ledger.held[of]
+                effects += released(self.plan, self.state, subject, held, moment)
+                self._timers.set_for(subject_key, held.fired.trigger_id, of)
+                continue
+            trigger = self.plan.triggers[of]
+            cause_id = stable_id("timer", *waiter, str(due_time), self.state.device_id)
+            if kind == WAIT:
+                event = ledger.forget_instance(of, instance).event
+                group = self.plan.alone(trigger)
+                for match in matched(self.plan, self.state, group, instance, subject_key, subject, event, None):
+                    self._decide(match, subject_key, subject, Cause(cause_id, due_time, event), moment, effects)
+                continue
+            journey = ledger.journeys[of]
+            cause = Cause(cause_id, due_time, None)
+            effects += next_step(self.plan, self.state, subject_key, subject, trigger, journey, cause, moment)
+            self._timers.set_for(subject_key, of, journey.decision_id)
 
     def _end(self, subject_key: str, moment: Moment, effects: list[Effect]) -> None:
         """A session subject ended: what waited for it expires, its state goes."""
@@ -363,8 +428,12 @@ class Engine:
         self.state.dropped.add(subject_key)
 
     def _expire_open(self, subject_key: str, moment: Moment, why: str, effects: list[Effect]) -> None:
-        """Whatever of this subject waits for the server ends without an answer."""
+        """Whatever of this subject waits, for the server or for its hour, ends."""
         subject = self.state.subjects[subject_key]
+        if subject.ledger is not None:
+            for _, action in sorted(subject.ledger.held.items()):
+                effects.append(ended(self.state, action, Reason.EXPIRED, why, moment))
+            subject.ledger.end()
         for decision_id, held in sorted(subject.open.items()):
             self._open.pop(decision_id, None)
             trigger = self.plan.triggers.get(held.trigger_id)
@@ -379,45 +448,3 @@ class Engine:
             for text, count in clauses.items():
                 kept[text] = kept.get(text, 0) + count
         self.plan.clear_counts()
-
-    def _relay(self, old: Plan, now: int) -> None:
-        """Move every subject's cells into the new layouts; note which features start from nothing."""
-        kept = {slot.definition.digest for layout in old.layouts.values() for slot in layout.slots}
-        for layout in self.plan.layouts.values():
-            for slot in layout.slots:
-                if slot.definition.digest not in kept and old.catalog.features:
-                    self.state.warming[slot.definition.name] = now + slot.definition.covers_ms
-        for subject_key, subject in self.state.subjects.items():
-            subject.vector = self.plan.layouts[""].carry_over(old.layouts[""], subject.vector)
-            subject.older.clear()
-            subject.keyed = {
-                key: {value: layout.carry_over(old.layouts[key], cells) for value, cells in subject.keyed.get(key, {}).items()}
-                for key, layout in self.plan.layouts.items()
-                if key and key in old.layouts
-            }
-            self.state.dirty.add(subject_key)
-
-
-def _by_subject(scores: Sequence[tuple[str, Scored]], event: Event | None) -> Sequence[tuple[str, Sequence[Scored]]]:
-    """The scores of each subject; the event's own is there also when nothing scored it."""
-    if len(scores) == 1 and (event is None or event.subject == scores[0][0]):
-        ((subject_key, scored),) = scores
-        return ((subject_key, (scored,)),)
-    by_subject: dict[str, list[Scored]] = {}
-    for subject_key, scored in scores:
-        by_subject.setdefault(subject_key, []).append(scored)
-    if event is not None:
-        by_subject.setdefault(event.subject, [])
-    return tuple(by_subject.items())
-
-
-def _cells(subject: SubjectState, key: str, value: Value, layout: Layout) -> list[float]:
-    """The cells of one key value; the key least recently touched makes room."""
-    by_value = subject.keyed.setdefault(key, {})
-    cells = by_value.pop(str(value), None)
-    if cells is None:
-        cells = layout.empty()
-        if len(by_value) >= KEYS_PER_SUBJECT_MAX:
-            del by_value[next(iter(by_value))]
-    by_value[str(value)] = cells
-    return cells

@@ -6,14 +6,16 @@ payloads. Must never hold a subject's state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_core.chain import Follower
 from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile_expression, compile_group
 from reflexarc_core.feature import FeatureDefinition, Layout
 from reflexarc_core.feature_source import Fold, Read, compile_read
 from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition
+from reflexarc_core.policy import Cap
 from reflexarc_core.template import Payload, expressions
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import frozen
@@ -57,7 +59,8 @@ class Course:
     reads: names its condition and its action's payload read. inputs: features it rests on, also through a segment or a
     score. aging: (model, when its calibration turns STALE, ms). sent: (subject-scoped feature, age past which it is
     STALE, ms). models, minimums: the model and its confidence_min for each of the trigger's lines. can_ask: whether it
-    may ask the server. can_be_stale: whether there is anything in `aging` or `sent`.
+    may ask the server. can_be_stale: whether there is anything in `aging` or `sent`. caps: (the name its uses are kept under,
+    cap) of each that covers it, its own first.
     """
 
     trigger: Trigger
@@ -69,6 +72,7 @@ class Course:
     minimums: tuple[float, ...]
     can_ask: bool
     can_be_stale: bool
+    caps: tuple[tuple[str, Cap], ...]
 
 
 @frozen
@@ -118,7 +122,8 @@ class Arrival:
     """What an event of one type sets off.
 
     folds: (key property, its layout, fold) of the layouts that listen to it. scorings: models that score on it, and
-    scored: their ids. features: all that those models, and the conditions behind them, read of the vector.
+    scored: their ids. features: all that those models, and the conditions behind them, read of the vector. followers: patterns
+    that it may move. exits: triggers that a subject leaves by it.
     """
 
     is_declared: bool
@@ -126,6 +131,13 @@ class Arrival:
     scorings: tuple[Scoring, ...]
     scored: tuple[str, ...]
     features: Read
+    followers: tuple[Follower, ...]
+    exits: tuple[Trigger, ...]
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything is waited for on such an event besides what a condition alone says."""
+        return bool(self.scored or self.followers or self.exits)
 
 
 class Plan:
@@ -148,6 +160,8 @@ class Plan:
         self.layouts = {key: Layout([f for f in folded if f.key == key]) for key in keys}
         self.layouts.setdefault("", Layout([]))
         self.triggers = {name: t for name, t in sorted(catalog.triggers.items()) if t.placement == placement}
+        self.followers = {name: Follower(name, t.pattern) for name, t in self.triggers.items() if t.pattern is not None}
+        self.test_subjects = frozenset(catalog.test_subjects)
         self.payloads = {name: Payload(action) for name, action in catalog.actions.items()}
         self.segments: dict[str, tuple[Compiled, Reads]] = {
             name: (compile_expression(checked), Reads.of([checked])) for name, checked in catalog.segments.items()
@@ -156,6 +170,7 @@ class Plan:
         self.arrivals: dict[str, Arrival] = {}
         self._scorings: dict[str, Scoring] = {}
         self._groups: dict[tuple[str, tuple[str, ...]], TriggerGroup | None] = {}
+        self._alone: dict[str, TriggerGroup] = {}
         self._courses: dict[str, Course] = {}
         self._conditions: dict[str, Compiled] = {}
 
@@ -196,6 +211,17 @@ class Plan:
         found = self._groups[key] = self._group(event_type, scored)
         return found
 
+    def alone(self, trigger: Trigger) -> TriggerGroup:
+        """One trigger as a group of its own: what a pattern that is complete evaluates."""
+        found = self._alone.get(trigger.trigger_id)
+        if found is None:
+            found = self._alone[trigger.trigger_id] = self._made([self.course(trigger)])
+        return found
+
+    def waits_for(self, event_type: str) -> bool:
+        """Whether anything could be decided, or begun or ended, on such an event."""
+        return self.arrival(event_type).decides or self.group(event_type, ()) is not None
+
     def course(self, trigger: Trigger) -> Course:
         """What a decision of this trigger looks at."""
         found = self._courses.get(trigger.trigger_id)
@@ -221,7 +247,7 @@ class Plan:
     def condition_counts(self) -> dict[str, dict[str, int]]:
         """How often each clause was the first that was false, by trigger."""
         counted: dict[str, dict[str, int]] = {}
-        for held in self._groups.values():
+        for held in (*self._groups.values(), *self._alone.values()):
             if held is None:
                 continue
             for course, texts, false in zip(
@@ -235,19 +261,22 @@ class Plan:
 
     def clear_counts(self) -> None:
         """Start counting from zero; the caller has kept what was counted."""
-        for held in self._groups.values():
+        for held in (*self._groups.values(), *self._alone.values()):
             if held is not None:
                 held.counts[:] = [0] * len(held.counts)
 
     def _due(self, event_type: str, scored: tuple[str, ...]) -> list[Trigger]:
         def is_due(trigger: Trigger) -> bool:
+            if trigger.pattern is not None:
+                return False  # it is evaluated when its pattern is complete
             if trigger.on:
                 return event_type in trigger.on
             return any(line.model_id in scored for line in trigger.lines) or any(
                 self.catalog.models[m].output in trigger.condition.reads for m in scored
             )
 
-        return [trigger for trigger in self.triggers.values() if is_due(trigger)]
+        due = [trigger for trigger in self.triggers.values() if is_due(trigger)]
+        return sorted(due, key=lambda trigger: -trigger.policy.priority)  # and by name, as they are
 
     def _behind(self, reads: Reads) -> Reads:
         """What is read where that is read, also through segments."""
@@ -260,9 +289,10 @@ class Plan:
         )
 
     def _group(self, event_type: str, scored: tuple[str, ...]) -> TriggerGroup | None:
-        courses = tuple(self.course(trigger) for trigger in self._due(event_type, scored))
-        if not courses:
-            return None
+        courses = [self.course(trigger) for trigger in self._due(event_type, scored)]
+        return self._made(courses) if courses else None
+
+    def _made(self, courses: Sequence[Course]) -> TriggerGroup:
         conditions = [course.trigger.condition for course in courses]
         group = compile_group(conditions)
         reads = Reads.of(conditions)
@@ -270,7 +300,7 @@ class Plan:
         models = [model for model in self.catalog.models.values() if model.output_type == "double"]
         factors = {model.factors for model in models}
         return TriggerGroup(
-            courses=courses,
+            courses=tuple(courses),
             group=group,
             reads=reads,
             # Factors are a map: each payload has its own.
@@ -295,17 +325,20 @@ class Plan:
         names = [name for scoring in scorings for name in scoring.inputs]
         # Whichever of the models do score, what is evaluated then reads no more than when all of them do.
         names += self._behind(Reads.of([trigger.condition for trigger in self._due(event_type, scored)])).features
+        followers = tuple(follower for follower in self.followers.values() if event_type in follower.event_types)
+        exits = tuple(trigger for trigger in self.triggers.values() if event_type in trigger.policy.exit)
         return Arrival(
             is_declared=is_declared,
             folds=tuple((key, layout, fold) for key, layout, fold in folds if fold is not None),
             scorings=scorings,
             scored=scored,
             features=self.reading(names),
+            followers=followers,
+            exits=exits,
         )
 
     def _course(self, trigger: Trigger) -> Course:
-        action = self.catalog.actions.get(trigger.action)
-        reads = Reads.of([trigger.condition, *(expressions(action) if action else ())])
+        reads = Reads.of([trigger.condition, *self._payload_expressions(trigger)])
         inputs = list(self._behind(reads).features)
         aging: list[tuple[str, int]] = []
         for line in trigger.lines:
@@ -327,7 +360,24 @@ class Plan:
             minimums=tuple(self.catalog.models[line.model_id].confidence_min for line in trigger.lines),
             can_ask=(trigger.placement == "edge" and bool(trigger.lines) and trigger.escalate != "never" and trigger.confidence),
             can_be_stale=bool(aging or sent),
+            caps=self._caps(trigger),
         )
+
+    def _caps(self, trigger: Trigger) -> tuple[tuple[str, Cap], ...]:
+        own = trigger.policy.cap
+        found = [] if own is None else [(f"trigger:{trigger.trigger_id}", own)]
+        if trigger.dry_run:
+            return tuple(found)  # what it only would do must take nothing from the others
+        action = self.catalog.actions.get(trigger.action)
+        channel = action.channel if action is not None else ""
+        for name, cap in sorted(self.catalog.caps.items()):
+            if name not in trigger.policy.exempt and cap.covers(trigger.trigger_id, channel):
+                found.append((f"cap:{name}", cap))
+        return tuple(found)
+
+    def _payload_expressions(self, trigger: Trigger) -> list[CheckedExpression]:
+        actions = [self.catalog.actions[name] for name in trigger.actions if name in self.catalog.actions]
+        return [checked for action in actions for checked in expressions(action)]
 
     def _factors_above(self, model: ModelDefinition) -> float | None:
         lines = [
@@ -339,9 +389,8 @@ class Plan:
         return min(lines) if lines else None
 
     def decision_reads_of_action(self, trigger: Trigger) -> set[str]:
-        """Names the trigger's payload reads."""
-        action = self.catalog.actions.get(trigger.action)
-        return {name for checked in expressions(action) for name in checked.reads} if action else set()
+        """Names the trigger's payloads read."""
+        return {name for checked in self._payload_expressions(trigger) for name in checked.reads}
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], tuple[float, ...]]:

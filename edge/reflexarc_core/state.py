@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from reflexarc_core import plain
 from reflexarc_core.decision import ScoreEvidence
-from reflexarc_core.event import Event, Value
+from reflexarc_core.event import Event
+from reflexarc_core.feature import Layout
 from reflexarc_core.feature_source import Older
+from reflexarc_core.ledger import Ledger, event_back
 from reflexarc_core.model import LiveModel, Scored
 from reflexarc_core.value import changeable
 
@@ -46,6 +48,8 @@ class OpenDecision:
     sure: bool
     asked: str
     language: str
+    cause_time: int = 0
+    """Of the event, or when what caused it was due; ms."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,8 @@ class SubjectState:
     vector: the features' cells. keyed: key property -> key value -> cells. values: subject-scoped features the server
     sent, (value, as-of ms). last_seen: event type -> newest event time. fired: trigger -> engine time of its last
     fired or held-out decision. assignments: trigger -> treated/holdout, as of the first decision. touched: its place
-    in the order in which subjects were last touched. older: sums that follow from the vector; no snapshot holds them.
+    in the order in which subjects were last touched. ledger: what patterns and policies remember, None for nothing.
+    older: sums that follow from the vector; no snapshot holds them.
     """
 
     vector: list[float]
@@ -70,11 +75,12 @@ class SubjectState:
     event_count: int = 0
     language: str = ""
     touched: int = 0
+    ledger: Ledger | None = None
     older: Older = field(default_factory=dict, compare=False)
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able but for the vectors, which are bytes of little-endian float64."""
-        return {
+        kept = {
             "vector": _pack(self.vector),
             "keyed": {p: {k: _pack(v) for k, v in keys.items()} for p, keys in self.keyed.items()},
             "values": {name: list(pair) for name, pair in self.values.items()},
@@ -88,6 +94,26 @@ class SubjectState:
             "language": self.language,
             "touched": self.touched,
         }
+        if self.ledger is not None:
+            kept["ledger"] = self.ledger.to_plain()
+        return kept
+
+    def cells(self, key: str, value: str, layout: Layout) -> list[float]:
+        """The cells of one key value; the key least recently touched makes room."""
+        by_value = self.keyed.setdefault(key, {})
+        cells = by_value.pop(value, None)
+        if cells is None:
+            cells = layout.empty()
+            if len(by_value) >= KEYS_PER_SUBJECT_MAX:
+                del by_value[next(iter(by_value))]
+        by_value[value] = cells
+        return cells
+
+    def its_ledger(self) -> Ledger:
+        """The ledger, made when there is none."""
+        if self.ledger is None:
+            self.ledger = Ledger()
+        return self.ledger
 
     @staticmethod
     def from_plain(kept: dict[str, Any]) -> SubjectState:
@@ -104,6 +130,7 @@ class SubjectState:
             event_count=kept["event_count"],
             language=kept["language"],
             touched=kept.get("touched", 0),
+            ledger=Ledger.from_plain(kept["ledger"]) if "ledger" in kept else None,
         )
 
 
@@ -203,6 +230,7 @@ def _open_plain(held: OpenDecision) -> dict[str, Any]:
         "sure": held.sure,
         "asked": held.asked,
         "language": held.language,
+        "cause_time": held.cause_time,
     }
 
 
@@ -211,20 +239,12 @@ def _open_back(kept: dict[str, Any]) -> OpenDecision:
         trigger_id=kept["trigger_id"],
         cause_id=kept["cause_id"],
         instance=kept["instance"],
-        event=None if kept["event"] is None else _event_back(kept["event"]),
+        event=None if kept["event"] is None else event_back(kept["event"]),
         operands=Operands(*(dict(namespace) for namespace in kept["operands"])),
         evidence=tuple(plain.from_plain(ScoreEvidence, evidence) for evidence in kept["evidence"]),
         scores={model_id: _scored_back(scored) for model_id, scored in kept["scores"].items()},
         sure=kept["sure"],
         asked=kept["asked"],
         language=kept["language"],
+        cause_time=kept.get("cause_time", 0),
     )
-
-
-def _event_back(kept: dict[str, Any]) -> Event:
-    properties: dict[str, Value] = dict(kept.get("properties", {}))
-    context: dict[str, Value] = dict(kept.get("context", {}))
-    return Event(
-        kept["event_id"], kept["event_type"], kept["subject"], kept["event_time"], properties, context,
-        kept.get("source_position", -1),
-    )  # fmt: skip

@@ -116,7 +116,7 @@ class Runtime:
         found = self._waits_for.get(event_type)
         if found is None:
             plan = self.engine.plan
-            found = event_type in RESERVED or bool(plan.scored_on(event_type)) or plan.group(event_type, ()) is not None
+            found = event_type in RESERVED or plan.waits_for(event_type)
             if event_type in plan.catalog.event_types:
                 self._waits_for[event_type] = found
         return found

@@ -37,9 +37,7 @@ FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 
 def canonical_json(value: object) -> bytes:
     """Sorted keys, no spaces, UTF-8, no NaN: equal values give equal bytes."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def sha256_hex(content: bytes) -> str:
@@ -91,9 +89,7 @@ class Artifact:
             names = _listed(_parse(manifest_bytes))
             files = {name: (folder / name).read_bytes() for name in names}
         except OSError as error:
-            raise ManifestError(
-                f"artifact {folder.name}: cannot read {error.filename}: {error.strerror}"
-            ) from error
+            raise ManifestError(f"artifact {folder.name}: cannot read {error.filename}: {error.strerror}") from error
         return Artifact.from_files({MANIFEST_FILE: manifest_bytes, **files})
 
     @staticmethod
@@ -111,9 +107,7 @@ class Artifact:
             raise ManifestError(f"files and manifest disagree about {', '.join(odd)}")
         for name, (digest, size) in listed.items():
             if len(files[name]) != size or sha256_hex(files[name]) != digest:
-                raise ManifestError(
-                    f"{name} is not the file the manifest names", hint="download the artifact again"
-                )
+                raise ManifestError(f"{name} is not the file the manifest names", hint="download the artifact again")
         return _checked(manifest, sha256_hex(manifest_bytes), files)
 
     def write(self, folder: Path) -> None:
@@ -146,19 +140,14 @@ class Artifact:
 
     def filled(self, vector: Sequence[float]) -> list[float]:
         """The vector with every NaN replaced by the input's absent value."""
-        return [
-            absent if value != value else value
-            for value, absent in zip(vector, self.absent_values, strict=True)
-        ]
+        return [absent if value != value else value for value, absent in zip(vector, self.absent_values, strict=True)]
 
 
 def assemble(manifest: Mapping[str, Any], payload: Mapping[str, bytes]) -> Artifact:
     """An artifact from its manifest without `files` and its payload: lists the files, then checks the
     whole.
     """
-    listing = {
-        name: {"bytes": len(content), "sha256": sha256_hex(content)} for name, content in payload.items()
-    }
+    listing = {name: {"bytes": len(content), "sha256": sha256_hex(content)} for name, content in payload.items()}
     whole = canonical_json({**manifest, "files": listing})
     return Artifact.from_files({MANIFEST_FILE: whole, **payload})
 
@@ -169,9 +158,7 @@ def _parse(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ManifestError(f"{MANIFEST_FILE} is not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ManifestError(
-            f"{MANIFEST_FILE} is not of format {FORMAT}", hint="update the software that reads it"
-        )
+        raise ManifestError(f"{MANIFEST_FILE} is not of format {FORMAT}", hint="update the software that reads it")
     return manifest
 
 
@@ -251,11 +238,7 @@ def _first_wrong(artifact: Artifact) -> str:
     if any(not 0 <= k <= n for n, k in segments):
         return "a segment has more positives than rows"
     for line, table in artifact.lines.items():
-        if (
-            not 0.0 < line < 1.0
-            or len(table) != len(segments)
-            or any(not 0 <= grid <= GRID for grid in table)
-        ):
+        if not 0.0 < line < 1.0 or len(table) != len(segments) or any(not 0 <= grid <= GRID for grid in table):
             return f"the confidence table of line {line!r} does not fit the segments"
     if artifact.raw_scale <= 0:
         return "the raw scale is not positive"

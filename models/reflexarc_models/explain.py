@@ -34,8 +34,7 @@ def factors(
             hint=f"at most {FACTOR_INPUT_COUNT_MAX} inputs have factors",
         )
     rows = [
-        [vector[place] if chosen >> place & 1 else reference[place] for place in range(count)]
-        for chosen in range(1 << count)
+        [vector[place] if chosen >> place & 1 else reference[place] for place in range(count)] for chosen in range(1 << count)
     ]
     grids = grids_of(rows)
     weights = [factorial(size) * factorial(count - size - 1) for size in range(count)]

@@ -29,9 +29,7 @@ class OnnxRunner:
             import numpy
             import onnxruntime
         except ImportError as error:
-            raise ScoringError(
-                f"model {artifact.model_id} needs onnxruntime", hint="pip install 'reflexarc[edge]'"
-            ) from error
+            raise ScoringError(f"model {artifact.model_id} needs onnxruntime", hint="pip install 'reflexarc[edge]'") from error
         self._numpy: Any = numpy
         self._is_code = artifact.form == OBLIVIOUS_INT8
         self._low, self._scale, self._top = artifact.raw_low, artifact.raw_scale, artifact.code_count - 1
@@ -47,9 +45,7 @@ class OnnxRunner:
             self._input = numpy.zeros((1, len(artifact.inputs)), dtype=numpy.float32)
             self._cells = self._input[0]
             self._binding = self._session.io_binding()
-            self._binding.bind_input(
-                self._name, "cpu", 0, numpy.float32, self._input.shape, self._input.ctypes.data
-            )
+            self._binding.bind_input(self._name, "cpu", 0, numpy.float32, self._input.shape, self._input.ctypes.data)
             output = self._session.get_outputs()[0]
             shape = (1,) if self._is_code else (1, 1)
             kind = numpy.int32 if self._is_code else numpy.float32
@@ -58,9 +54,7 @@ class OnnxRunner:
             self._result = self._output.reshape(-1)
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # onnxruntime raises a dozen unrelated types; all mean the same here
-            raise ManifestError(
-                f"the model file of {artifact.model_id} does not load: {type(error).__name__}"
-            ) from error
+            raise ManifestError(f"the model file of {artifact.model_id} does not load: {type(error).__name__}") from error
         self._lock = threading.Lock()
 
     def code(self, vector: Sequence[float]) -> int:
@@ -85,9 +79,7 @@ class OnnxRunner:
         if not len(rows):
             return []
         try:
-            raw = self._session.run(None, {self._name: numpy.asarray(rows, dtype=numpy.float32)})[0].reshape(
-                -1
-            )
+            raw = self._session.run(None, {self._name: numpy.asarray(rows, dtype=numpy.float32)})[0].reshape(-1)
         except Exception as error:
             raise ScoringError(f"the runtime failed on {len(rows)} rows: {type(error).__name__}") from error
         if self._is_code:

@@ -57,9 +57,7 @@ def line_entries(
     return {"lines": tables, "line_reports": reports, "warnings": warnings}
 
 
-def publish_tables(
-    artifact: Artifact, lines: Iterable[float], confidence_min: float | None = None
-) -> Artifact:
+def publish_tables(artifact: Artifact, lines: Iterable[float], confidence_min: float | None = None) -> Artifact:
     """The same model with confidence tables for `lines` (and the gate `confidence_min`): a new digest.
 
     Equal lines and gate give the artifact itself. Raises DefinitionError for a line outside (0, 1).

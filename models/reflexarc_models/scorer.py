@@ -48,9 +48,7 @@ class _Held:
                     hint="it needs onnxruntime",
                 )
             self._path = (
-                ObliviousWalk(self.artifact.files[MODEL_FILE], len(self.artifact.inputs))
-                if walks
-                else OnnxRunner(self.artifact)
+                ObliviousWalk(self.artifact.files[MODEL_FILE], len(self.artifact.inputs)) if walks else OnnxRunner(self.artifact)
             )
         return self._path
 
@@ -148,9 +146,7 @@ class ArtifactScorer:
     def _find(self, model_id: str) -> _Held:
         held = self._held.get(model_id)
         if held is None:
-            raise ScoringError(
-                f"no artifact for model {model_id}", hint="train and publish it, or wait for the update"
-            )
+            raise ScoringError(f"no artifact for model {model_id}", hint="train and publish it, or wait for the update")
         return held
 
 

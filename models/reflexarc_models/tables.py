@@ -33,9 +33,7 @@ def confidence_grid(n: int, k: int, line: float) -> int:
     ValueError for impossible counts. Source: exact one-sided binomial test, Clopper and Pearson (1934).
     """
     if not 0.0 < line < 1.0:
-        raise DefinitionError(
-            f"line {line!r} is not a probability", hint="write a number between 0 and 1, like 0.7"
-        )
+        raise DefinitionError(f"line {line!r} is not a probability", hint="write a number between 0 and 1, like 0.7")
     if not 0 <= k <= n:
         raise ValueError(f"{k} positives of {n} rows")
     # 1 - p = P(X <= k - 1). Terms of (a + b)^n with line = a / (a + b), from whichever end is nearer.
@@ -86,9 +84,7 @@ def segment_of(starts: Sequence[int], code: int) -> int:
     return bisect_right(starts, code) - 1
 
 
-def segment_counts(
-    starts: Sequence[int], codes: Sequence[int], labels: Sequence[int]
-) -> tuple[tuple[int, int], ...]:
+def segment_counts(starts: Sequence[int], codes: Sequence[int], labels: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """(rows, positives) of each segment."""
     rows = [0] * len(starts)
     positives = [0] * len(starts)
@@ -120,8 +116,7 @@ def firing_codes(
     `confidence_min`.
     """
     return [
-        grid / GRID > line and table[segment_of(starts, code)] / GRID > confidence_min
-        for code, grid in enumerate(score_grid)
+        grid / GRID > line and table[segment_of(starts, code)] / GRID > confidence_min for code, grid in enumerate(score_grid)
     ]
 
 

@@ -62,14 +62,11 @@ class ObliviousWalk:
             or self._step <= 0
             or not all(math.isfinite(threshold) for threshold in thresholds)
         ):
-            raise ManifestError(
-                "the model file is not a forest of symmetric trees", hint="train the model again"
-            )
+            raise ManifestError("the model file is not a forest of symmetric trees", hint="train the model again")
         self.input_count = input_count
         self._bytes = tree_count
         self._leaves = tuple(
-            tuple(int(leaf) for leaf in leaves[tree << depth : (tree + 1) << depth])
-            for tree in range(tree_count)
+            tuple(int(leaf) for leaf in leaves[tree << depth : (tree + 1) << depth]) for tree in range(tree_count)
         )
         bits: list[dict[float, int]] = [{} for _ in range(input_count)]
         for place, split in enumerate(splits):

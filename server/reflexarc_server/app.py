@@ -189,9 +189,7 @@ def _grpc_server(pool: ThreadPoolExecutor, gate: Gate) -> grpc.aio.Server:
     )
 
 
-def _register(
-    grpc_server: grpc.aio.Server, parts: Parts, control: Control, identity: Identity, admission: Admission
-) -> None:
+def _register(grpc_server: grpc.aio.Server, parts: Parts, control: Control, identity: Identity, admission: Admission) -> None:
     store, switch, fold, clock = parts.store, parts.switch, parts.fold, parts.clock
     scoring = Scoring(lambda: switch.live, lambda subject: fold.values((subject,))[1][0])
     results = Results(store, lambda: switch.live.catalog, parts.links)

@@ -126,9 +126,7 @@ class Distribution:
             catalog = Catalog.from_bytes((folder / CATALOG).read_bytes())
         except OSError as error:
             raise ManifestError(f"bundle {digest[:12]} cannot be read: {error.strerror}") from None
-        artifacts = {
-            form: {path.parent.name: Artifact.load(path) for path in sorted(folder.glob(f"*/{form}"))} for form in FORMS
-        }
+        artifacts = {form: {path.parent.name: Artifact.load(path) for path in sorted(folder.glob(f"*/{form}"))} for form in FORMS}
         return Bundle(digest, int(listed["version"]), manifest, catalog, artifacts)
 
     def server_artifact(self, artifact_digest: str) -> Artifact:

@@ -250,9 +250,9 @@ class Fold:
         state = self._engine.state
         plan = self._engine.plan
         fired = self._store.fired_of(subject)
-        made = refolded(plan.catalog, state.models, subject, events, self._scores, fired) if events else None
+        held, now = state.subjects.get(subject), state.engine_time
+        made = refolded(plan.catalog, state.models, subject, events, self._scores, fired, held, now) if events else None
         with self._lock:
-            held = state.subjects.get(subject)
             if made is None:
                 state.subjects.pop(subject, None)
                 state.dirty.discard(subject)
@@ -261,6 +261,7 @@ class Fold:
                 state.touch_count += held is None
                 made.touched = held.touched if held is not None else state.touch_count
                 state.subjects[subject] = made
+                self._engine.resume(subject)
                 state.dirty.add(subject)
                 state.dropped.discard(subject)
         self._kept_cursor = -1  # what is kept is not the state, however little was folded since

@@ -63,8 +63,14 @@ class Ingest:
     """What comes in goes through here. on_stored: told after each commit that stored something."""
 
     def __init__(
-        self, store: Store, clock: Clock, catalog: Callable[[], Catalog], on_stored: Callable[[], None],
-        precedence: Precedence | None = None, scan: Scan | None = None, gates: Sequence[Gate] = (),
+        self,
+        store: Store,
+        clock: Clock,
+        catalog: Callable[[], Catalog],
+        on_stored: Callable[[], None],
+        precedence: Precedence | None = None,
+        scan: Scan | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -194,9 +200,7 @@ class Ingest:
         self._on_stored()
         return answer
 
-    def _admitted(
-        self, transaction: Transaction, installation: str, judged: Sequence[Judged], now: int
-    ) -> Sequence[Judged]:
+    def _admitted(self, transaction: Transaction, installation: str, judged: Sequence[Judged], now: int) -> Sequence[Judged]:
         for gate in self._gates:
             judged = gate.admit(transaction, installation, judged, now)
         return judged

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from reflexarc_core.decision import Decision
+from reflexarc_core.decision import MODES, Decision
 from reflexarc_core.event import OUTCOME, Event
 from reflexarc_core.record import KIND_OF, DecisionOutput, EventInput, Moment, Record
 from reflexarc_proto.v1 import decision_pb2, record_pb2
@@ -63,10 +63,13 @@ def is_later_kind(message: record_pb2.LogRecord) -> bool:
 
 
 def is_later_decision(message: record_pb2.LogRecord) -> bool:
-    """Whether a decision has a reason, a placement or an assignment that only a later version knows."""
+    """Whether a decision has a reason, a placement, an assignment or a mode that only a later version knows."""
     decision = message.decision
     return (
-        decision.reason not in _REASONS or decision.placement not in _PLACEMENTS or decision.assignment not in _ASSIGNMENTS
+        decision.reason not in _REASONS
+        or decision.placement not in _PLACEMENTS
+        or decision.assignment not in _ASSIGNMENTS
+        or decision.mode not in MODES
     )
 
 
@@ -77,7 +80,9 @@ def _outcome(event: Event) -> tuple[str, str] | None:
 
 
 def _decision_row(decision: Decision) -> DecisionRow:
+    # What counts in no result has a reason of its own there: `dry_run:FIRED`.
+    reason = f"{decision.mode}:{decision.reason.value}" if decision.mode else decision.reason.value
     return DecisionRow(
-        decision.decision_id, decision.record, decision.trigger_id, decision.subject, decision.reason.value,
-        decision.decision_time, decision.placement,
+        decision.decision_id, decision.record, decision.trigger_id, decision.subject, reason, decision.decision_time,
+        decision.placement,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.effect import Effect, RequestScore
 from reflexarc_core.engine import Engine
 from reflexarc_core.event import Event
+from reflexarc_core.ledger import Ledger
 from reflexarc_core.model import LiveModel, Scored
 from reflexarc_core.record import EventInput, Moment, ScoresInput
 from reflexarc_core.state import State, SubjectState
@@ -27,10 +28,13 @@ def refolded(
     events: Iterable[tuple[int, Event]],
     score: Score,
     fired: Mapping[str, int],
+    before: SubjectState | None,
+    now: int,
 ) -> SubjectState | None:
     """The state of a subject after these events: (time of receipt in ms, event) in log order; None without any.
 
-    fired: trigger -> when its last decision that used the cooldown was made.
+    fired: trigger -> when its last decision that used the cooldown was made. before: the state it takes the place of, whose
+    policies were used up by what went out. now: engine time, ms: what would have come of a wait that is over came already.
     """
     engine = Engine(catalog, "server", State(models=dict(models)))
     for receive_time, event in events:
@@ -40,7 +44,21 @@ def refolded(
     state = engine.state.subjects.get(subject)
     if state is not None:
         state.fired = dict(fired)
+        state.ledger = _ledger(state.ledger, None if before is None else before.ledger, now)
     return state
+
+
+def _ledger(made: Ledger | None, before: Ledger | None, now: int) -> Ledger | None:
+    """Patterns as the events say; everything that was done, or waits to be, as it was."""
+    if made is None:
+        return before
+    kept = Ledger() if before is None else dataclasses.replace(before)
+    kept.instances = {
+        trigger_id: going
+        for trigger_id, instances in made.instances.items()
+        if (going := {key: one for key, one in instances.items() if not 0 < one.wait_end <= now})
+    }
+    return kept
 
 
 def _scored(engine: Engine, effects: list[Effect], moment: Moment, score: Score) -> None:

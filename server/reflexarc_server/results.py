@@ -97,9 +97,7 @@ class Results:
         wanted = sorted(set(trigger_ids) or {*catalog.triggers, *reasons})
         return [self._one(catalog, t, reasons.get(t, {}), now, since, until) for t in wanted]
 
-    def _one(
-        self, catalog: Catalog, trigger_id: str, reasons: dict[str, int], now: int, since: int, until: int
-    ) -> TriggerResult:
+    def _one(self, catalog: Catalog, trigger_id: str, reasons: dict[str, int], now: int, since: int, until: int) -> TriggerResult:
         trigger = catalog.triggers.get(trigger_id)
         goal = trigger.goal if trigger is not None else None
         by_subject = trigger is None or trigger.policy.holdout is None or trigger.policy.holdout.unit == "subject"

@@ -172,9 +172,7 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
                         row[column + 1] = position + number
                     position += number
                 elif wire == 0 and (
-                    what == _NUMBER
-                    or (what == _TIME and 0 <= number < TIME_MAX)
-                    or (what == _KIND and 0 < number <= _KIND_MAX)
+                    what == _NUMBER or (what == _TIME and 0 <= number < TIME_MAX) or (what == _KIND and 0 < number <= _KIND_MAX)
                 ):
                     if column >= 0:
                         row[column] = number
@@ -202,7 +200,6 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
             row[USUAL] = 0
         position = row[END]
     return count
-
 
 
 class Scan:

@@ -169,7 +169,12 @@ def test_a_server_that_never_answers_costs_the_deadline_and_no_more(tmp_path: Pa
         hole.listen()
         address = f"127.0.0.1:{hole.getsockname()[1]}"
         with Client(
-            tmp_path / "device", server=address, insecure=True, clock=clock, scorer=rules, models=rules.live_models,
+            tmp_path / "device",
+            server=address,
+            insecure=True,
+            clock=clock,
+            scorer=rules,
+            models=rules.live_models,
             config=QUICK,
         ) as client:
             client.device.online = True  # it was, a moment ago

@@ -160,9 +160,7 @@ def test_a_pause_and_a_consent_are_asked_for_again_at_delivery(kiosk: Opened, st
     wait_for(lambda: last_reasons(stubs, "with_consent") == ["CONSENT"])
 
 
-def test_restarts_of_both_sides_lose_and_double_nothing(
-    tmp_path: Path, data: Path, clock: ManualClock, server: Server
-) -> None:
+def test_restarts_of_both_sides_lose_and_double_nothing(tmp_path: Path, data: Path, clock: ManualClock, server: Server) -> None:
     device = Kiosk(tmp_path / "device", server.address)
     device.pages(1, "known:1")
     device.close()

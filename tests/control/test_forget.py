@@ -127,6 +127,7 @@ def test_a_device_forgets_and_the_server_and_the_other_device_follow(
     assert WHO not in second.client.runtime.engine.state.subjects
     assert "known:other" in second.client.runtime.engine.state.subjects
     assert second.client.flush(10).delivered
+
     def still_told(device: Kiosk) -> int:
         sender = (("reflexarc-installation", device.client.log.installation),)
         return len(stubs.events.Pull(event_service_pb2.PullRequest(), metadata=sender, timeout=10).erased)

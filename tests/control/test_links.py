@@ -72,9 +72,7 @@ def test_identifying_joins_what_was_before_and_what_comes_after(stubs: Stubs) ->
     assert (one.said_by, one.said_time, one.effective, one.undone_time) == ("device-1", T0, True, 0)
 
 
-def test_an_undone_link_leaves_nothing_and_its_rows_stay(
-    stubs: Stubs, data: Path, clock: ManualClock, server: Server
-) -> None:
+def test_an_undone_link_leaves_nothing_and_its_rows_stay(stubs: Stubs, data: Path, clock: ManualClock, server: Server) -> None:
     stubs.track(ticket(1, KNOWN), ticket(2, SESSION), identify(3, SESSION, "1"), ticket(4, SESSION))
     wait_for(lambda: tickets(stubs, KNOWN) == [3.0])
     clock.now += 5

@@ -79,9 +79,7 @@ class Authority:
         files = TlsFiles(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
         files.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
         files.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
         return Pair(cert, key, files)
 
@@ -105,7 +103,12 @@ class Secured:
         self.ca_file = str(folder / "tls" / "authority.pem")
         files = TlsFiles(folder / "tls" / "server.pem", folder / "tls" / "server-key.pem")
         self.server: Server = start_server(
-            self.data, address, load_catalog(None), clock or SystemClock(), tls=files, **more  # type: ignore[arg-type]
+            self.data,
+            address,
+            load_catalog(None),
+            clock or SystemClock(),
+            tls=files,
+            **more,  # type: ignore[arg-type]
         )
         self.address = self.server.address
         self.admin_key = (self.data / "admin-key").read_text().strip()

@@ -89,7 +89,11 @@ def test_a_truncated_gzip_gives_what_it_holds_and_then_one_clear_error(tmp_path:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.csv.gz", None), ("b.csv", b""), ("c.csv", b"a,a\n"), ("d.parquet", b"x"), ("e.csv", b"x\x00y,z\n1,2\n"),
+        ("a.csv.gz", None),
+        ("b.csv", b""),
+        ("c.csv", b"a,a\n"),
+        ("d.parquet", b"x"),
+        ("e.csv", b"x\x00y,z\n1,2\n"),
         ("f.jsonl", b"3\n"),
     ],
 )

@@ -60,9 +60,7 @@ def test_factors_equal_the_average_over_all_orders(seed: int, count: int) -> Non
 
 
 def test_an_input_that_never_matters_has_no_factor() -> None:
-    got = dict(
-        factors(["used", "dummy"], [3.0, 9.0], [0.0, 0.0], lambda rows: [int(row[0]) * 100 for row in rows])
-    )
+    got = dict(factors(["used", "dummy"], [3.0, 9.0], [0.0, 0.0], lambda rows: [int(row[0]) * 100 for row in rows]))
     assert got["dummy"] == 0.0
     assert got["used"] == 300 / GRID
 

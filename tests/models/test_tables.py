@@ -59,9 +59,7 @@ def test_a_segment_at_or_under_the_line_is_certified_with_at_most_one_minus_gate
 ) -> None:
     """The promise itself, over every possible draw of the calibration rows, not a sample of them."""
     true_rate = line * below
-    certified = sum(
-        binom.pmf(k, n, true_rate) for k in range(n + 1) if confidence_grid(n, k, line) / GRID > gate
-    )
+    certified = sum(binom.pmf(k, n, true_rate) for k in range(n + 1) if confidence_grid(n, k, line) / GRID > gate)
     assert certified <= 1 - gate + 1e-9
 
 
@@ -100,7 +98,4 @@ def test_labels_do_not_move_segments() -> None:
     starts = segment_starts(codes, 16)
     for labels in ([0] * 960, [1] * 960):
         assert len(segment_counts(starts, codes, labels)) == len(starts)
-    assert (
-        confidence_table([(200, 180), (200, 100)], 0.7)[0]
-        > confidence_table([(200, 180), (200, 100)], 0.7)[1]
-    )
+    assert confidence_table([(200, 180), (200, 100)], 0.7)[0] > confidence_table([(200, 180), (200, 100)], 0.7)[1]

@@ -29,15 +29,11 @@ def _times(*days: float) -> np.ndarray:
 
 def test_churn_label_counts_the_open_left_and_closed_right_end() -> None:
     events, moments = _times(0, 10, 40), _times(0, 10, 9.9, 10.1, 25, 39, 40, 60)
-    labels = churn_label(
-        events, moments, horizon_ms=30 * DAY_MS, active_within_ms=15 * DAY_MS, end_time=int(70 * DAY_MS)
-    )
+    labels = churn_label(events, moments, horizon_ms=30 * DAY_MS, active_within_ms=15 * DAY_MS, end_time=int(70 * DAY_MS))
     # t=0: event at 10. t=10: event at 40 = t+H counts. 9.9: event at 10. 10.1: event at 40. 25: last event at 10 is
     # outside (t-A, t]. 39: likewise. 40: active now, nothing after, matured at 70. 60: not active.
     assert labels.tolist() == [0, 0, 0, 0, NOT_A_ROW, NOT_A_ROW, 1, NOT_A_ROW]
-    unmatured = churn_label(
-        events, _times(41), horizon_ms=30 * DAY_MS, active_within_ms=15 * DAY_MS, end_time=int(70 * DAY_MS)
-    )
+    unmatured = churn_label(events, _times(41), horizon_ms=30 * DAY_MS, active_within_ms=15 * DAY_MS, end_time=int(70 * DAY_MS))
     assert unmatured.tolist() == [UNMATURED]
 
 
@@ -179,10 +175,7 @@ def test_a_forest_sums_exactly_so_any_order_gives_the_same_code(algorithm: str) 
     # every leaf is a multiple of one power of two, and no partial sum needs more than float32's 24 bits of it
     step = 2.0 ** -(23 - np.ceil(np.log2(largest.sum() + abs(fields["base_values"][0]))))
     assert np.all(leaves / step == np.round(leaves / step))
-    domains = [
-        entry.domain
-        for entry in onnx.load_from_string(trained(algorithm).server.files[MODEL_FILE]).opset_import
-    ]
+    domains = [entry.domain for entry in onnx.load_from_string(trained(algorithm).server.files[MODEL_FILE]).opset_import]
     assert sorted(domains) == ["", "ai.onnx.ml"]
 
 

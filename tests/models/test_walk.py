@@ -20,8 +20,7 @@ from reflexarc_models.walk import FEATURE, LEAF, THRESHOLD, ObliviousWalk, _edge
 def _splits(artifact: Artifact) -> list[tuple[int, float]]:
     found = initializers(artifact.files[MODEL_FILE])
     return [
-        (int(place), float(threshold))
-        for place, threshold in zip(found[FEATURE].values, found[THRESHOLD].values, strict=True)
+        (int(place), float(threshold)) for place, threshold in zip(found[FEATURE].values, found[THRESHOLD].values, strict=True)
     ]
 
 
@@ -42,9 +41,7 @@ def test_walk_and_runtime_give_equal_codes(algorithm: str) -> None:
     assert len({one.code for one in walked}) > 100  # the rows do exercise the codes
 
 
-@pytest.mark.parametrize(
-    "threshold", [0.0, 1.0, -1.0, 0.1, -0.1, 3.5, 1e-40, -1e-40, 1e30, -7.25, 16_777_216.0]
-)
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, 0.1, -0.1, 3.5, 1e-40, -1e-40, 1e30, -7.25, 16_777_216.0])
 def test_the_edge_is_where_float32_rounding_crosses_the_threshold(threshold: float) -> None:
     exact = struct.unpack("<f", struct.pack("<f", threshold))[0]
     edge = _edge(exact)

@@ -16,7 +16,8 @@ _write = writes(_FOLDER / "ledger")
 client = Client(
     _FOLDER / "store",
     catalog=_FOLDER / "catalog.json",
-    server=os.environ.get("REFLEXARC_WEB_SERVER") or None, insecure=True,
+    server=os.environ.get("REFLEXARC_WEB_SERVER") or None,
+    insecure=True,
     config=Config(flush_interval_ms=1, batch_records_max=20),
     on_error=lambda error: _write(f"error {os.getpid()} {error!r}"),
 )

@@ -58,9 +58,7 @@ def serve() -> Iterator[Callable[[Path], Server]]:
 def calls(release: Path, method: str) -> list[tuple[bytes, bytes]]:
     """(request, answer) of every recorded call of a method, in order."""
     kept = json.loads((release / "calls.json").read_text())
-    return [
-        (base64.b64decode(one["request"]), base64.b64decode(one["answer"])) for one in kept if one["method"].endswith(method)
-    ]
+    return [(base64.b64decode(one["request"]), base64.b64decode(one["answer"])) for one in kept if one["method"].endswith(method)]
 
 
 def test_there_are_two_releases() -> None:
@@ -190,9 +188,7 @@ def test_what_a_later_release_adds_survives(tmp_path: Path, serve: Callable[[Pat
     """Fields inside an event, kinds of record and reasons of decisions that this version does not know are kept as they came."""
     later_field = b"\xfa\x06\x05later"
     event = event_record(1, page(1))
-    event = record_pb2.LogRecord(
-        seq=1, event=record_pb2.EventInput.FromString(event.event.SerializeToString() + later_field)
-    )
+    event = record_pb2.LogRecord(seq=1, event=record_pb2.EventInput.FromString(event.event.SerializeToString() + later_field))
     kind = record_pb2.LogRecord.FromString(record_pb2.LogRecord(seq=2).SerializeToString() + later_field)
     reason = message(3, decision("d", next(iter(_reasons())), "known:1", T0))
     reason.decision.reason = 1_000  # type: ignore[assignment]

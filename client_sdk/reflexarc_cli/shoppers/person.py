@@ -102,9 +102,7 @@ def days_of(seed: int, number: int, temper: Temper, day_count: int) -> list[Day]
         shadow_left = max(0, shadow_left - 1)
         rate = {ENGAGED: temper.visit_rate, FADING: temper.visit_rate * 0.3}.get(stage, 0.0)
         opens = (
-            stage != AWAY
-            and index % MAIL_DAYS == temper.mail_weekday
-            and mail < temper.mail_rate * (1.0, 1.0, 0.5, 0.1)[stage]
+            stage != AWAY and index % MAIL_DAYS == temper.mail_weekday and mail < temper.mail_rate * (1.0, 1.0, 0.5, 0.1)[stage]
         )
         clicks = opens and click < (0.3 if stage == ENGAGED else 0.1)
         visits = visit < rate or (clicks and stage != GONE)

@@ -30,9 +30,7 @@ class Calibration:
     is_flat: bool
 
 
-def calibrate(
-    codes: Sequence[int], labels: NDArray[np.int8], logit_of_code: NDArray[np.float64]
-) -> Calibration:
+def calibrate(codes: Sequence[int], labels: NDArray[np.int8], logit_of_code: NDArray[np.float64]) -> Calibration:
     """Tables from the calibration rows (one per subject). logit_of_code: ascending, one per code."""
     starts = segment_starts(codes, len(logit_of_code))
     slope, intercept = fit_sigmoid(logit_of_code[np.asarray(codes)], labels)
@@ -43,9 +41,7 @@ def calibrate(
         intercept = float(np.log(base / (1 - base)) - slope * logit_of_code[np.asarray(codes)].mean())
     probabilities = 1.0 / (1.0 + np.exp(-(slope * logit_of_code + intercept)))
     grid = np.maximum.accumulate([floor_to_grid(float(p)) for p in probabilities])
-    return Calibration(
-        tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), flat
-    )
+    return Calibration(tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), flat)
 
 
 def fit_sigmoid(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> tuple[float, float]:
@@ -71,9 +67,7 @@ def fit_sigmoid(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> tuple[
         p = 1.0 / (1.0 + np.exp(-(a * z + b)))
         gap, weight = p - target, p * (1.0 - p) + 1e-12
         gradient = np.array([np.dot(gap, z), gap.sum()])
-        hessian = np.array(
-            [[np.dot(weight, z * z) + 1e-9, np.dot(weight, z)], [np.dot(weight, z), weight.sum() + 1e-9]]
-        )
+        hessian = np.array([[np.dot(weight, z * z) + 1e-9, np.dot(weight, z)], [np.dot(weight, z), weight.sum() + 1e-9]])
         move = np.linalg.solve(hessian, gradient)
         size = 1.0
         while size > 1e-6 and loss(a - size * move[0], b - size * move[1]) > held:

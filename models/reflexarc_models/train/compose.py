@@ -83,9 +83,7 @@ def compose(
     gate_rows: NDArray[np.float64],
 ) -> Artifact:
     """The whole artifact of one form: tables for the spec's lines, evidence, parity rows."""
-    manifest = _manifest(
-        spec, dataset, prepared, form, tables, spec.lines, moment_codes, moments_per_week, evidence
-    )
+    manifest = _manifest(spec, dataset, prepared, form, tables, spec.lines, moment_codes, moments_per_week, evidence)
     bare = assemble(manifest, {MODEL_FILE: form.onnx, PARITY_FILE: b"{}"})
     return assemble(manifest, {MODEL_FILE: form.onnx, PARITY_FILE: _parity_file(bare, gate_rows)})
 
@@ -111,9 +109,7 @@ def _manifest(
     parts = prepared.parts
     training_warnings = []
     if tables.is_flat:
-        training_warnings.append(
-            "the scores rank the calibration rows no better than chance: calibrated flat"
-        )
+        training_warnings.append("the scores rank the calibration rows no better than chance: calibrated flat")
     if parts.layout != BY_TIME:
         training_warnings.append(parts.statement)
     entries = line_entries(

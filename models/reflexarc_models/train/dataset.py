@@ -93,9 +93,7 @@ def purchase_label(
     return _excluded(labels, seen, score_times, horizon_ms, active_within_ms, end_time)
 
 
-def _none_within(
-    times: NDArray[np.int64], score_times: NDArray[np.int64], horizon_ms: int
-) -> NDArray[np.bool_]:
+def _none_within(times: NDArray[np.int64], score_times: NDArray[np.int64], horizon_ms: int) -> NDArray[np.bool_]:
     after = np.searchsorted(times, score_times, side="right")
     until = np.searchsorted(times, score_times + horizon_ms, side="right")
     return np.asarray(after == until)

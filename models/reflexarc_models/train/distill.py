@@ -64,9 +64,7 @@ def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     count = ROWS - len(x)
     first, second = x[random.integers(len(x), size=count)], x[random.integers(len(x), size=count)]
     mixed = np.where(random.random(first.shape) < 0.5, first, second)
-    moved = np.clip(
-        mixed + random.normal(0.0, 0.05, mixed.shape) * x.std(axis=0), x.min(axis=0), x.max(axis=0)
-    )
+    moved = np.clip(mixed + random.normal(0.0, 0.05, mixed.shape) * x.std(axis=0), x.min(axis=0), x.max(axis=0))
     return np.vstack([x, np.where(random.random(mixed.shape) < 0.5, moved, mixed)])
 
 
@@ -96,9 +94,7 @@ def fit_student(
     for _ in range(SWEEP_COUNT):
         for tree, leaf in enumerate(reached):
             rest += values[tree][leaf]
-            values[tree] = (
-                SWEEP_RATE * _leaf_means(leaf, rest, weight, 1 << depth) + (1 - SWEEP_RATE) * values[tree]
-            )
+            values[tree] = SWEEP_RATE * _leaf_means(leaf, rest, weight, 1 << depth) + (1 - SWEEP_RATE) * values[tree]
             rest -= values[tree][leaf]
     scale = max(float(np.abs(values).max()), 1e-6) / 127.0
     whole = np.round(values / scale)
@@ -109,9 +105,7 @@ def fit_student(
         whole[tree] = np.clip(np.clip(wanted, whole[tree] - 1, whole[tree] + 1), -127, 127)
         rest -= scale * whole[tree][leaf]
     leaves = whole.astype(np.int8)
-    total = np.sum(
-        [of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0
-    )
+    total = np.sum([of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0)
     low, high = int(total.min()), int(total.max())
     return Student(
         features=np.array([place for place, _ in used], dtype=np.uint8),
@@ -159,9 +153,7 @@ def _leaf_means(
     return np.asarray(sums / (np.bincount(leaf, weights=weight, minlength=leaf_count) + 1.0))
 
 
-def _edges(
-    column: NDArray[np.float32], candidates: list[tuple[int, float]], place: int
-) -> NDArray[np.float32]:
+def _edges(column: NDArray[np.float32], candidates: list[tuple[int, float]], place: int) -> NDArray[np.float32]:
     """At most THRESHOLDS_PER_INPUT_MAX thresholds of one input: the heavy model's, thinned by where the rows
     are.
     """

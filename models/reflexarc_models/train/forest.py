@@ -71,9 +71,7 @@ class HeavyModel:
         return sorted(found)
 
 
-def fit_heavy(
-    algorithm: str, x: NDArray[np.float64], y: NDArray[np.int8], subjects: NDArray[Any], seed: int
-) -> HeavyModel:
+def fit_heavy(algorithm: str, x: NDArray[np.float64], y: NDArray[np.int8], subjects: NDArray[Any], seed: int) -> HeavyModel:
     """Fit and export. x: float64 [n, F] without NaN (trained on its float32 values, which is what hosts
     compare).
 
@@ -108,9 +106,7 @@ def fit_heavy(
     return HeavyModel(algorithm, estimator, onnx, low, scale, tolerance, settings)
 
 
-def _tuned_leaf_rows(
-    rows: NDArray[np.float32], y: NDArray[np.int8], subjects: NDArray[Any], seed: int
-) -> int:
+def _tuned_leaf_rows(rows: NDArray[np.float32], y: NDArray[np.int8], subjects: NDArray[Any], seed: int) -> int:
     """The leaf size with the least log loss on a quarter of the subjects, by small forests."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -182,9 +178,7 @@ def export_heavy(estimator: Any, input_count: int, algorithm: str) -> tuple[byte
         [helper.make_tensor_value_info("raw", onnx.TensorProto.FLOAT, [None, 1])],
     )
     # One entry per domain: the converter lists the default one twice, which other tools trip over.
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSET.items()]
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSET.items()])
     model.ir_version = 8
     model.producer_name = "reflexarc"
     onnx.checker.check_model(model)

@@ -21,9 +21,7 @@ DEVICE_BYTES_MAX: Final = 10_240
 PARITY_ROWS_MAX: Final = 4_000
 
 
-def threshold_rows(
-    x: NDArray[np.float64], splits: Sequence[tuple[int, float]], count: int, seed: int
-) -> NDArray[np.float64]:
+def threshold_rows(x: NDArray[np.float64], splits: Sequence[tuple[int, float]], count: int, seed: int) -> NDArray[np.float64]:
     """Rows of `x` moved so that one input sits on, just under or just over a threshold.
 
     Half of the values are float32 neighbours of the threshold, half float64 ones that round onto it.
@@ -39,9 +37,7 @@ def threshold_rows(
         else:
             above = float(np.nextafter(near, np.float32(np.inf)))
             middle = (float(near) + above) / 2
-            rows[number, place] = (middle, np.nextafter(middle, -np.inf), np.nextafter(middle, np.inf))[
-                number % 3
-            ]
+            rows[number, place] = (middle, np.nextafter(middle, -np.inf), np.nextafter(middle, np.inf))[number % 3]
     return rows
 
 
@@ -65,14 +61,10 @@ def parity_gate(
     if any(by_runtime.score(name, vectors[place], None).code != codes[place] for place in sample):
         raise ManifestError(f"parity gate: {name} scores a row alone otherwise than in a batch")
     if artifact.form != ONNX_FOREST:
-        walked = [
-            scored.code for scored in ArtifactScorer({name: artifact}, BUILT_IN).score_many(name, vectors)
-        ]
+        walked = [scored.code for scored in ArtifactScorer({name: artifact}, BUILT_IN).score_many(name, vectors)]
         wrong = sum(one != other for one, other in zip(walked, codes, strict=True))
         if wrong:
-            raise ManifestError(
-                f"parity gate: {name}: {wrong} of {len(codes)} codes differ between walk and runtime"
-            )
+            raise ManifestError(f"parity gate: {name}: {wrong} of {len(codes)} codes differ between walk and runtime")
     if raw_of is None:
         return 0.0
     import onnxruntime

@@ -67,16 +67,12 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
     if spec.algorithm not in ALGORITHMS:
         raise DefinitionError(f"no algorithm {spec.algorithm!r}", hint=f"one of {', '.join(ALGORITHMS)}")
     if spec.horizon_ms != dataset.horizon_ms:
-        raise DefinitionError(
-            f"model {spec.model_id}: its horizon is not the one its rows were labelled with"
-        )
+        raise DefinitionError(f"model {spec.model_id}: its horizon is not the one its rows were labelled with")
     prepared = _prepare(spec, dataset)
     if isinstance(prepared, NoData):
         return prepared
     x, y, parts = prepared.x, dataset.y, prepared.parts
-    heavy = fit_heavy(
-        spec.algorithm, x[parts.train], y[parts.train], dataset.subjects[parts.train], spec.seed
-    )
+    heavy = fit_heavy(spec.algorithm, x[parts.train], y[parts.train], dataset.subjects[parts.train], spec.seed)
 
     # The student imitates the heavy model on rows whose labels nobody looks at; test rows stay unseen.
     known = distillation_rows(x[np.concatenate([parts.train, parts.calibration])], spec.seed)
@@ -91,9 +87,7 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
         Form(OBLIVIOUS_INT8, export_student(student, len(prepared.inputs)), STUDENT_CODE_COUNT, None),
     )
     drafts = [draft(spec, dataset, prepared, form) for form in forms]
-    splits = [
-        (int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)
-    ]
+    splits = [(int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)]
     gate_rows = _gate_rows(prepared, heavy, splits, spec.seed)
     gap = gates.parity_gate(drafts[0], gate_rows, heavy.raw, heavy.tolerance)
     gates.parity_gate(drafts[1], gate_rows)
@@ -105,9 +99,7 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
     moments = _thinned(newest, spec.seed)
     test_codes: dict[str, NDArray[np.int64]] = {}
     built: dict[str, Artifact] = {}
-    for form, bare, logit_of_code in zip(
-        forms, drafts, (heavy.logit_of_code(), student.logit_of_code()), strict=True
-    ):
+    for form, bare, logit_of_code in zip(forms, drafts, (heavy.logit_of_code(), student.logit_of_code()), strict=True):
         runner = OnnxRunner(bare)  # the gate has shown that every path gives these codes
         tables = calibrate(runner.codes(x[parts.calibration]), y[parts.calibration], logit_of_code)
         test_codes[form.name] = np.array(runner.codes(x[parts.test]), dtype=np.int64)
@@ -117,9 +109,7 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
         evidence["parity_diff_max"] = gap if form.name == ONNX_FOREST else 0.0
         evidence["bytes"] = {MODEL_FILE: len(form.onnx)}
         moment_codes = quantile_codes(np.array(runner.codes(x[moments]), dtype=np.int64))
-        built[form.name] = compose(
-            spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows
-        )
+        built[form.name] = compose(spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows)
     server = built[ONNX_FOREST]
     device = _with_device_evidence(built[OBLIVIOUS_INT8], server, test_codes, x[parts.test])
     gates.final_check(server)
@@ -141,10 +131,7 @@ def _prepare(spec: TrainSpec, dataset: Dataset) -> Prepared | NoData:
             return NoData(spec.model_id, f"{len(labels)} {name} rows without both labels")
     seen = dataset.x[parts.train]
     varies = [
-        bool(
-            np.isfinite(column).any()
-            and len(np.unique(column[np.isfinite(column)])) + np.isnan(column).any() > 1
-        )
+        bool(np.isfinite(column).any() and len(np.unique(column[np.isfinite(column)])) + np.isnan(column).any() > 1)
         for column in seen.T
     ]
     kept = [place for place, goes in enumerate(varies) if goes]
@@ -154,9 +141,7 @@ def _prepare(spec: TrainSpec, dataset: Dataset) -> Prepared | NoData:
     absent = tuple(float(np.ceil(np.nanmax(seen[:, place])) + 1.0) for place in kept)
     x = np.where(np.isnan(dataset.x[:, kept]), np.array(absent), dataset.x[:, kept])
     dropped = tuple(name for name, goes in zip(dataset.inputs, varies, strict=True) if not goes)
-    return Prepared(
-        tuple(dataset.inputs[place] for place in kept), (*dataset.inputs_left_out, *dropped), absent, x, parts
-    )
+    return Prepared(tuple(dataset.inputs[place] for place in kept), (*dataset.inputs_left_out, *dropped), absent, x, parts)
 
 
 def _thinned(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -166,9 +151,7 @@ def _thinned(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(rows, ROWS_MAX, replace=False))
 
 
-def _gate_rows(
-    prepared: Prepared, heavy: HeavyModel, splits: list[tuple[int, float]], seed: int
-) -> NDArray[np.float64]:
+def _gate_rows(prepared: Prepared, heavy: HeavyModel, splits: list[tuple[int, float]], seed: int) -> NDArray[np.float64]:
     half = gates.PARITY_ROWS_MAX // 4
     held_out = prepared.x[np.concatenate([prepared.parts.test, prepared.parts.calibration])][: 2 * half]
     return np.vstack(
@@ -183,9 +166,7 @@ def _gate_rows(
     )
 
 
-def _evidence(
-    dataset: Dataset, prepared: Prepared, test_codes: NDArray[np.int64], tables: Calibration
-) -> dict[str, Any]:
+def _evidence(dataset: Dataset, prepared: Prepared, test_codes: NDArray[np.int64], tables: Calibration) -> dict[str, Any]:
     y, parts, test = dataset.y, prepared.parts, prepared.parts.test
     grid = np.asarray(tables.score_grid)[test_codes]
     recency = np.where(np.isnan(dataset.recency_days), 1e9, dataset.recency_days)

@@ -239,6 +239,7 @@ class Decision(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     POLICY_IDS_FIELD_NUMBER: _builtins.int
     LEASE_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Hash of trigger, subject, instance and cause; the same for every record of the decision."""
     record: _builtins.int
@@ -268,9 +269,11 @@ class Decision(_message.Message):
     expire_time: _builtins.int
     """When the action is no longer handed over, milliseconds since the Unix epoch, UTC. 0 means it never expires by time."""
     variant: _builtins.str
-    """Variant of the action that was chosen. Empty means the action has no variants. Always empty in this version."""
+    """Variant of the action that was chosen. Empty means the trigger has no variants."""
     lease_id: _builtins.str
-    """The lease whose token it used. Empty means none. Always empty in this version."""
+    """The lease whose token it used. Empty means none."""
+    mode: _builtins.str
+    """dry_run (the trigger only tries) or test (the subject does): counted in no result. Empty means that it counts."""
     @_builtins.property
     def subject(self) -> _event_pb2.Subject:
         """Whom it is about."""
@@ -285,7 +288,7 @@ class Decision(_message.Message):
 
     @_builtins.property
     def policy_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Caps and other policies whose allowance the decision used. Empty means none. Always empty in this version."""
+        """Caps whose allowance the decision used: trigger:ID for a trigger's own, cap:NAME for the catalog's. Empty means none."""
 
     def __init__(
         self,
@@ -310,10 +313,11 @@ class Decision(_message.Message):
         variant: _builtins.str = ...,
         policy_ids: _abc.Iterable[_builtins.str] | None = ...,
         lease_id: _builtins.str = ...,
+        mode: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "assignment", b"assignment", "catalog_digest", b"catalog_digest", "cause_id", b"cause_id", "decision_id", b"decision_id", "decision_time", b"decision_time", "detail", b"detail", "evidence", b"evidence", "expire_time", b"expire_time", "instance", b"instance", "lease_id", b"lease_id", "online", b"online", "payload", b"payload", "placement", b"placement", "policy_ids", b"policy_ids", "reason", b"reason", "record", b"record", "subject", b"subject", "trigger_id", b"trigger_id", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "assignment", b"assignment", "catalog_digest", b"catalog_digest", "cause_id", b"cause_id", "decision_id", b"decision_id", "decision_time", b"decision_time", "detail", b"detail", "evidence", b"evidence", "expire_time", b"expire_time", "instance", b"instance", "lease_id", b"lease_id", "mode", b"mode", "online", b"online", "payload", b"payload", "placement", b"placement", "policy_ids", b"policy_ids", "reason", b"reason", "record", b"record", "subject", b"subject", "trigger_id", b"trigger_id", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

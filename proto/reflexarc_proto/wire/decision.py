@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from reflexarc_core.decision import Decision, Reason, ScoreEvidence
+from reflexarc_core.decision import MODES, Decision, Reason, ScoreEvidence
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_proto.v1 import decision_pb2
 from reflexarc_proto.wire.event import ID_LENGTH_MAX, checked_time, fill_subject, subject_from_proto
 from reflexarc_proto.wire.value import fill, map_from_proto
 
 EVIDENCE_COUNT_MAX: Final = 64
+POLICY_COUNT_MAX: Final = 64
 
 _REASON_OF: Final[dict[int, Reason]] = {decision_pb2.Reason.Value(f"REASON_{reason.value}"): reason for reason in Reason}
 _NUMBER_OF: Final = {reason: decision_pb2.Reason.Value(f"REASON_{reason.value}") for reason in Reason}
@@ -63,6 +64,14 @@ def fill_decision(message: decision_pb2.Decision, decision: Decision) -> None:
             fill(message.payload.fields[name], value)
     message.assignment = _ASSIGNMENT_NUMBER[decision.assignment]
     message.expire_time = decision.expire_time
+    if decision.variant:
+        message.variant = decision.variant
+    if decision.policy_ids:
+        message.policy_ids.extend(decision.policy_ids)
+    if decision.lease_id:
+        message.lease_id = decision.lease_id
+    if decision.mode:
+        message.mode = decision.mode
 
 
 def decision_to_proto(decision: Decision) -> decision_pb2.Decision:
@@ -83,6 +92,10 @@ def decision_from_proto(message: decision_pb2.Decision) -> Decision:
         raise InvalidEventError("a decision without a placement, or with an assignment or record number that is none")
     if len(message.evidence) > EVIDENCE_COUNT_MAX:
         raise InvalidEventError(f"a decision on {len(message.evidence)} scores", hint=f"at most {EVIDENCE_COUNT_MAX}")
+    if len(message.policy_ids) > POLICY_COUNT_MAX:
+        raise InvalidEventError(f"a decision that used {len(message.policy_ids)} caps", hint=f"at most {POLICY_COUNT_MAX}")
+    if message.mode not in MODES:
+        raise InvalidEventError("a decision in a mode that is none", hint=f"empty, {', '.join(filter(None, MODES))}")
     evidence = tuple(
         ScoreEvidence(
             held.model_id, held.artifact_digest, held.code, held.score, held.line,
@@ -108,4 +121,8 @@ def decision_from_proto(message: decision_pb2.Decision) -> Decision:
         payload=map_from_proto(message.payload) if message.HasField("payload") else None,
         assignment=assignment,
         expire_time=checked_time(message.expire_time, "expire_time"),
+        variant=message.variant,
+        policy_ids=tuple(message.policy_ids),
+        lease_id=message.lease_id,
+        mode=message.mode,
     )

@@ -201,9 +201,7 @@ def _tick_from(body: record_pb2.TickInput) -> TickInput:
 
 def _catalog_from(body: record_pb2.CatalogInput) -> CatalogInput:
     _bounded(len(body.models), NAMES_COUNT_MAX, "models")
-    return CatalogInput(
-        moment_from_proto(body.moment), body.catalog_digest, body.version, live_models_from_proto(body.models)
-    )
+    return CatalogInput(moment_from_proto(body.moment), body.catalog_digest, body.version, live_models_from_proto(body.models))
 
 
 def _values_from(body: record_pb2.ValuesInput) -> ValuesInput:

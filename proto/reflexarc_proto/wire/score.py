@@ -56,9 +56,7 @@ def result_from_proto(model_id: str, artifact_digest: str, message: scoring_serv
 
 def live_model_to_proto(live: LiveModel) -> score_pb2.LiveModel:
     """The message of what is live of a model."""
-    return score_pb2.LiveModel(
-        artifact_digest=live.artifact_digest, inputs=live.inputs, newest_label_time=live.newest_label_time
-    )
+    return score_pb2.LiveModel(artifact_digest=live.artifact_digest, inputs=live.inputs, newest_label_time=live.newest_label_time)
 
 
 def live_model_from_proto(message: score_pb2.LiveModel) -> LiveModel:

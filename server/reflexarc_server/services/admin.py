@@ -67,9 +67,7 @@ class AdminServicer(AdminServiceServicer):
         erase_time, is_done = self._erasures.forget(subject_from_proto(request.subject), wait_s)
         return messages.ForgetSubjectResponse(erase_time=erase_time, done=is_done)
 
-    def LinkSubjects(
-        self, request: messages.LinkSubjectsRequest, context: grpc.ServicerContext
-    ) -> messages.LinkSubjectsResponse:
+    def LinkSubjects(self, request: messages.LinkSubjectsRequest, context: grpc.ServicerContext) -> messages.LinkSubjectsResponse:
         link_id = self._links.link(subject_from_proto(request.subject), subject_from_proto(request.known))
         return messages.LinkSubjectsResponse(link_id=link_id)
 

@@ -20,9 +20,7 @@ from reflexarc_server.live import Switch
 class EventServicer(EventServiceServicer):
     """See the contract."""
 
-    def __init__(
-        self, ingest: Ingest, admission: Admission, down: Down, switch: Switch, control: Control, clock: Clock
-    ) -> None:
+    def __init__(self, ingest: Ingest, admission: Admission, down: Down, switch: Switch, control: Control, clock: Clock) -> None:
         self._ingest = ingest
         self._admission = admission
         self._down = down

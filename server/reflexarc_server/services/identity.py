@@ -41,9 +41,7 @@ class IdentityServicer(IdentityServiceServicer):
         now = self._clock.now_ms()
         return messages.RenewCredentialResponse(credential=credential, expires_in_ms=expiry_time - now, server_time=now)
 
-    def CreateToken(
-        self, request: messages.CreateTokenRequest, context: grpc.ServicerContext
-    ) -> messages.CreateTokenResponse:
+    def CreateToken(self, request: messages.CreateTokenRequest, context: grpc.ServicerContext) -> messages.CreateTokenResponse:
         text, token = self._identity.enrolment.create_token(
             request.label, request.uses_max, request.life_ms, request.installation
         )
@@ -52,9 +50,7 @@ class IdentityServicer(IdentityServiceServicer):
     def ListTokens(self, request: messages.ListTokensRequest, context: grpc.ServicerContext) -> messages.ListTokensResponse:
         return messages.ListTokensResponse(tokens=[_token(token) for token in self._identity.registry.tokens()])
 
-    def RevokeToken(
-        self, request: messages.RevokeTokenRequest, context: grpc.ServicerContext
-    ) -> messages.RevokeTokenResponse:
+    def RevokeToken(self, request: messages.RevokeTokenRequest, context: grpc.ServicerContext) -> messages.RevokeTokenResponse:
         _known(self._identity.registry.revoke_token(request.token_id, self._clock.now_ms()), "token", request.token_id)
         return messages.RevokeTokenResponse()
 

@@ -234,7 +234,8 @@ class SqliteStore:
         """See Store."""
         return self._rows(
             "SELECT o.kind, count(*) FROM outcomes o WHERE EXISTS"
-            " (SELECT 1 FROM decisions d WHERE d.decision_id = o.decision_id AND d.trigger_id = ?) GROUP BY o.kind ORDER BY 1",
+            " (SELECT 1 FROM decisions d WHERE d.decision_id = o.decision_id AND d.trigger_id = ? AND instr(d.reason, ':') = 0)"
+            " GROUP BY o.kind ORDER BY 1",
             (trigger_id,),
         )
 

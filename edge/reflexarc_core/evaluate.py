@@ -1,0 +1,96 @@
+"""Evaluation: which conditions are true of a subject at a moment, and the decision each of them leads to.
+
+Owns the step from a group of triggers to their cases. When that happens is the engine's, in which order a case is checked
+`conclude`'s. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reflexarc_core.bucket import stable_id
+from reflexarc_core.conclude import Case
+from reflexarc_core.effect import Effect
+from reflexarc_core.event import Event
+from reflexarc_core.model import Scored
+from reflexarc_core.operands import group_operands, operands
+from reflexarc_core.plan import Course, Plan, TriggerGroup
+from reflexarc_core.record import Moment
+from reflexarc_core.state import OpenDecision, Operands, State, SubjectState
+from reflexarc_core.value import changeable
+
+
+@changeable
+class Match:
+    """A condition that is true. instance: of the trigger's pattern, empty for its only one. seen: what it read."""
+
+    course: Course
+    instance: str
+    seen: Operands
+
+
+@changeable
+class Cause:
+    """What made it evaluated. time: the event's own, or when a timer was due; ms. event: None where there is none."""
+
+    cause_id: str
+    time: int
+    event: Event | None
+
+
+def matched(
+    plan: Plan,
+    state: State,
+    held: TriggerGroup,
+    instance: str,
+    subject_key: str,
+    subject: SubjectState,
+    event: Event | None,
+    found: dict[str, float] | None,
+) -> list[Match]:
+    """The triggers of a group whose condition is true; what is false is counted. found: features that were read already."""
+    now = state.engine_time
+    if found is None:
+        found = held.features(subject.vector, subject.older, subject.values, now)
+    given = group_operands(plan, held, subject, subject_key, event, now, found)
+    true, failed = held.group.evaluate(given.event, given.features, given.segments, given.outputs, held.counts)
+    for index, error in failed:
+        clauses = state.counts.setdefault(held.courses[index].trigger.trigger_id, {})
+        # By kind: a message may hold a value, and there is no end of values.
+        text = f"no value: {error.operand_name}" if error.operand_name else error.kind
+        clauses[text] = clauses.get(text, 0) + 1
+    matches = []
+    for index in true:
+        course = held.courses[index]
+        seen = given if held.covered[index] else operands(plan, subject, subject_key, event, now, course.reads)
+        matches.append(Match(course, instance, seen))
+    return matches
+
+
+def decided(
+    plan: Plan, state: State, match: Match, subject_key: str, subject: SubjectState, cause: Cause, moment: Moment
+) -> tuple[str, OpenDecision, list[Effect]]:
+    """The decision of a condition that is true: its id, what is kept of it where it waits, what comes of it."""
+    course = match.course
+    trigger = course.trigger
+    scores = {one: subject.scores[one] for one in course.models if one in subject.scores} if course.models else {}
+    waiting = OpenDecision(
+        trigger.trigger_id, cause.cause_id, match.instance, cause.event, match.seen, (), scores, False, "", subject.language,
+        cause.time,
+    )  # fmt: skip
+    decision_id = stable_id(trigger.trigger_id, subject_key, match.instance, cause.cause_id)
+    case = Case(plan, state, course, trigger, subject_key, subject, waiting, decision_id, 0, moment, state.engine_time)
+    return decision_id, waiting, case.matched()
+
+
+def by_subject(scores: Sequence[tuple[str, Scored]], event: Event | None) -> Sequence[tuple[str, Sequence[Scored]]]:
+    """The scores of each subject; the event's own is there also when nothing scored it."""
+    if len(scores) == 1 and (event is None or event.subject == scores[0][0]):
+        ((subject_key, scored),) = scores
+        return ((subject_key, (scored,)),)
+    by_subject: dict[str, list[Scored]] = {}
+    for subject_key, scored in scores:
+        by_subject.setdefault(subject_key, []).append(scored)
+    if event is not None:
+        by_subject.setdefault(event.subject, [])
+    return tuple(by_subject.items())

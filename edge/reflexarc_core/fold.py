@@ -1,0 +1,38 @@
+"""The fold of one event into its subject: features, when it was last seen, which language it speaks.
+
+Owns what an event changes whatever it sets off. Pure; it changes the subject it is handed.
+"""
+
+from __future__ import annotations
+
+from reflexarc_core.event import Event
+from reflexarc_core.feature_source import forget
+from reflexarc_core.model import ModelDefinition
+from reflexarc_core.plan import Arrival
+from reflexarc_core.state import SubjectState
+
+
+def fold_event(subject: SubjectState, event: Event, arrival: Arrival, now: int) -> None:
+    """One event, in log order, with its own time. now: engine time, ms."""
+    event_type, event_time, properties = event.event_type, event.event_time, event.properties
+    subject.event_count += 1
+    if arrival.is_declared and event_time > subject.last_seen.get(event_type, -1):
+        subject.last_seen[event_type] = event_time
+    locale = event.context.get("locale")
+    if locale:
+        subject.language = str(locale)
+    for key, layout, fold in arrival.folds:
+        if key == "":
+            if event_time < now and subject.older:
+                forget(subject.older, event_time)
+            fold(subject.vector, properties, event_time)
+        elif key in properties:
+            fold(subject.cells(key, str(properties[key]), layout), properties, event_time)
+
+
+def is_active(model: ModelDefinition, subject: SubjectState, now: int) -> bool:
+    """Whether a model that scores by the clock scores this subject: it was seen within the label's time, where there is one."""
+    if model.label is None or model.label.active_within_ms == 0:
+        return True
+    since = now - model.label.active_within_ms
+    return any(subject.last_seen.get(event_type, -1) > since for event_type in model.label.events)

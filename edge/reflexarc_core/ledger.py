@@ -1,0 +1,144 @@
+"""The ledger: what patterns and policies remember of one subject.
+
+Owns its form and exact round trip. Most subjects have none: it is made when the first of it is kept. Written by the engine alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from reflexarc_core import plain
+from reflexarc_core.chain import Instance
+from reflexarc_core.decision import Decision
+from reflexarc_core.event import Event
+from reflexarc_core.value import changeable
+
+ENTERED_MAX: Final = 256
+"""Instances of one trigger whose entry is remembered, for one subject."""
+
+
+@changeable
+class HeldAction:
+    """An action that waits for the end of quiet hours or for its window. fired: the record it ends with if nothing comes between.
+
+    due_time: when it is looked at next, expire_time: how long it may wait, both engine time, ms. begins: whether a content
+    sequence begins with it; else it may be a step of one.
+    """
+
+    fired: Decision
+    due_time: int
+    expire_time: int
+    begins: bool = True
+
+
+@changeable
+class Journey:
+    """A content sequence under way. step: how many of the trigger's further steps were taken. decision_id: of the step at hand.
+
+    dismissals: so far. due_time: when the next step is due by itself, engine time, ms; 0 = only by an outcome.
+    """
+
+    step: int
+    decision_id: str
+    dismissals: int
+    due_time: int
+    assignment: str = ""
+
+
+@changeable
+class Lease:
+    """Uses of a global cap that the server gave this device in advance. expire_time: engine time, ms."""
+
+    lease_id: str
+    tokens: int
+    expire_time: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """By trigger: pattern instances by key, entries (instance -> engine time), exits, journeys. By decision: held actions.
+
+    By cap: the newest uses (engine time), leases. By slot: the cause that took it last.
+    """
+
+    instances: dict[str, dict[str, Instance]] = field(default_factory=dict)
+    held: dict[str, HeldAction] = field(default_factory=dict)
+    journeys: dict[str, Journey] = field(default_factory=dict)
+    uses: dict[str, list[int]] = field(default_factory=dict)
+    leases: dict[str, list[Lease]] = field(default_factory=dict)
+    entered: dict[str, dict[str, int]] = field(default_factory=dict)
+    exited: dict[str, int] = field(default_factory=dict)
+    slots: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, trigger_id: str, instance: str, now: int) -> None:
+        """The trigger fired for this instance."""
+        entries = self.entered.setdefault(trigger_id, {})
+        entries.pop(instance, None)
+        if len(entries) >= ENTERED_MAX:
+            del entries[next(iter(entries))]
+        entries[instance] = now
+
+    def use(self, cap: str, now: int, count_max: int) -> None:
+        """One use of a cap; only as many are remembered as it allows."""
+        times = self.uses.setdefault(cap, [])
+        times.append(now)
+        del times[:-count_max]
+
+    def forget_instance(self, trigger_id: str, key: str) -> Instance:
+        """The instance, which is kept no longer."""
+        instances = self.instances[trigger_id]
+        instance = instances.pop(key)
+        if not instances:
+            del self.instances[trigger_id]
+        return instance
+
+    def end(self) -> None:
+        """Nothing is under way any more; what was done stays done."""
+        self.instances.clear()
+        self.held.clear()
+        self.journeys.clear()
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "instances": {t: {k: _instance_plain(i) for k, i in by_key.items()} for t, by_key in self.instances.items()},
+            "held": {d: [plain.to_plain(h.fired), h.due_time, h.expire_time, h.begins] for d, h in self.held.items()},
+            "journeys": {t: plain.to_plain(journey) for t, journey in self.journeys.items()},
+            "uses": {cap: list(times) for cap, times in self.uses.items()},
+            "leases": {cap: [plain.to_plain(lease) for lease in leases] for cap, leases in self.leases.items()},
+            "entered": {t: dict(entries) for t, entries in self.entered.items()},
+            "exited": dict(self.exited),
+            "slots": dict(self.slots),
+        }
+
+    @staticmethod
+    def from_plain(kept: dict[str, Any]) -> Ledger:
+        return Ledger(
+            instances={t: {k: _instance_back(i) for k, i in by_key.items()} for t, by_key in kept["instances"].items()},
+            held={d: HeldAction(plain.from_plain(Decision, h[0]), h[1], h[2], h[3]) for d, h in kept["held"].items()},
+            journeys={t: plain.from_plain(Journey, journey) for t, journey in kept["journeys"].items()},
+            uses={cap: list(times) for cap, times in kept["uses"].items()},
+            leases={cap: [plain.from_plain(Lease, lease) for lease in leases] for cap, leases in kept["leases"].items()},
+            entered={t: dict(entries) for t, entries in kept["entered"].items()},
+            exited=dict(kept["exited"]),
+            slots=dict(kept["slots"]),
+        )
+
+
+def _instance_plain(instance: Instance) -> list[Any]:
+    chains = [None if chain is None else list(chain) for chain in instance.chains]
+    return [chains, instance.wait_end, None if instance.event is None else plain.to_plain(instance.event)]
+
+
+def _instance_back(kept: list[Any]) -> Instance:
+    chains = [None if chain is None else (chain[0], chain[1]) for chain in kept[0]]
+    return Instance(chains, kept[1], None if kept[2] is None else event_back(kept[2]))
+
+
+def event_back(kept: dict[str, Any]) -> Event:
+    """The event of its `plain.to_plain`."""
+    return Event(
+        kept["event_id"], kept["event_type"], kept["subject"], kept["event_time"], dict(kept.get("properties", {})),
+        dict(kept.get("context", {})), kept.get("source_position", -1),
+    )  # fmt: skip

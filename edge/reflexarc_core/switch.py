@@ -1,0 +1,49 @@
+"""The switch from one catalog to another: what of every subject's state goes on, and what begins anew (rule 25).
+
+Owns the carrying over. State is kept under what a definition means: unchanged keeps, changed starts empty. Must never decide.
+"""
+
+from __future__ import annotations
+
+from reflexarc_core.plan import Plan
+from reflexarc_core.state import State
+
+
+def carry_over(state: State, old: Plan, new: Plan, now: int) -> None:
+    """Everything that is kept by subject, from one plan to the next. now: engine time, ms."""
+    _relay(state, old, new, now)
+    _end_patterns(state, old, new)
+
+
+def _relay(state: State, old: Plan, new: Plan, now: int) -> None:
+    """Move every subject's cells into the new layouts; note which features start from nothing."""
+    kept = {slot.definition.digest for layout in old.layouts.values() for slot in layout.slots}
+    for layout in new.layouts.values():
+        for slot in layout.slots:
+            if slot.definition.digest not in kept and old.catalog.features:
+                state.warming[slot.definition.name] = now + slot.definition.covers_ms
+    for subject_key, subject in state.subjects.items():
+        subject.vector = new.layouts[""].carry_over(old.layouts[""], subject.vector)
+        subject.older.clear()
+        subject.keyed = {
+            key: {value: layout.carry_over(old.layouts[key], cells) for value, cells in subject.keyed.get(key, {}).items()}
+            for key, layout in new.layouts.items()
+            if key and key in old.layouts
+        }
+        state.dirty.add(subject_key)
+
+
+def _end_patterns(state: State, old: Plan, new: Plan) -> None:
+    """What is under way of a pattern that reads otherwise now, or is gone, ends."""
+    changed = {
+        trigger_id
+        for trigger_id, follower in old.followers.items()
+        if trigger_id not in new.followers or new.followers[trigger_id].pattern != follower.pattern
+    }
+    for subject in state.subjects.values():
+        if subject.ledger is None:
+            continue
+        for trigger_id in changed.intersection(subject.ledger.instances):
+            del subject.ledger.instances[trigger_id]
+        for trigger_id in [name for name in subject.ledger.journeys if name not in new.triggers]:
+            del subject.ledger.journeys[trigger_id]
