@@ -101,9 +101,12 @@ class Follower:
             elif self._absent is None:
                 instances.pop(key, None)
                 return key, None, True
-            elif event.event_time + self._absent.within_ms > now:
-                instance.chains[index] = chain
-                instance.wait_end, instance.event = event.event_time + self._absent.within_ms, event
+            else:
+                wait_end = event.event_time + self._absent.within_ms
+                # An event that came late must not shorten the wait for what came after it.
+                if wait_end > now and wait_end >= instance.wait_end:
+                    instance.chains[index] = chain
+                    instance.wait_end, instance.event = wait_end, event
         if instance is not None and moved and (instance.wait_end or any(instance.chains)):
             self._keep(instances, key, instance)
         return key, instances.get(key), False

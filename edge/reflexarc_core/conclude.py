@@ -12,7 +12,7 @@ from typing import Any, Final
 from reflexarc_core.condition import EvaluationError
 from reflexarc_core.decision import Decision, Reason, ScoreEvidence
 from reflexarc_core.effect import Act, Effect, RequestScore
-from reflexarc_core.hours import MINUTE_MS, Hours, opens_at
+from reflexarc_core.hours import MINUTE_MS, WEEK_MS, Hours, opens_at
 from reflexarc_core.ledger import HeldAction, Journey, Lease
 from reflexarc_core.model import Scored
 from reflexarc_core.plan import Course, Plan
@@ -23,6 +23,7 @@ from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import changeable
 
 PAUSE_ALL: Final = "*"
+DRY_RUN: Final = "dry_run"
 
 
 @changeable
@@ -240,11 +241,14 @@ class Case:
             if closed is not None:
                 return [closed]
         fired = self.record(Reason.FIRED, without, assignment, payload, now + trigger.life_ms if trigger.life_ms else 0)
-        if trigger.dry_run:
+        if self._is_dry():
             return [fired]
         if begins and trigger.follows:
             begin_journey(trigger, self.subject, fired.decision, now)
         return [fired, Act(fired.decision)]
+
+    def _is_dry(self) -> bool:
+        return self.trigger.dry_run and mode_of(self.plan, self.trigger, self.subject_key) == DRY_RUN
 
     # -- what history allows --------------------------------------------------------------------------------------
 
@@ -364,13 +368,13 @@ class Case:
         if not self.moment.trusted:
             return self.record(Reason.CLOCK_UNTRUSTED, "its hours are not known", assignment)
         due_time = opens_next(policy.quiet, policy.window, self.moment, self.now)
-        if due_time is None or due_time == self.now:
+        if due_time == self.now:
             return None
         local = self.now + self.moment.offset_minutes * MINUTE_MS
         if policy.quiet_then == "drop" and any(hours.end_of(local) is not None for hours in policy.quiet):
             return self.record(Reason.QUIET_HOURS, "dropped", assignment)
         closed = self.record(Reason.QUIET_HOURS, f"held for {due_time - self.now} ms", assignment)
-        if not self.trigger.dry_run:
+        if not self._is_dry():
             self.record_number += 1
             fired = self.record(Reason.FIRED, without, assignment, payload).decision
             expire_time = self.now + policy.hold_ms_max
@@ -379,22 +383,21 @@ class Case:
 
 
 def mode_of(plan: Plan, trigger: Trigger, subject_key: str) -> str:
-    """`dry_run` or `test` for what counts in no result, else empty."""
-    if trigger.dry_run:
-        return "dry_run"
-    return "test" if plan.test_subjects and subject_key in plan.test_subjects else ""
+    """`test` or `dry_run` for what counts in no result, else empty. Who tries a trigger out sees it act before others do."""
+    if plan.test_subjects and subject_key in plan.test_subjects:
+        return "test"
+    return DRY_RUN if trigger.dry_run else ""
 
 
-def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Moment, now: int) -> int | None:
-    """Engine time (ms) at which an action may be looked at again: `now` when it may act; None when it never may.
+def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Moment, now: int) -> int:
+    """Engine time (ms) at which an action may be looked at again: `now` when it may act. Hours that leave no moment, which no
+    build lets through, are looked at again in a week.
 
     No later than the next change of the local offset, behind which the hours lie elsewhere.
     """
     shift = moment.offset_minutes * MINUTE_MS
     opens = opens_at(quiet, window, now + shift)
-    if opens is None:
-        return None
-    due_time = opens - shift
+    due_time = now + WEEK_MS if opens is None else opens - shift
     return min(due_time, moment.next_offset_time) if now < moment.next_offset_time else due_time
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from reflexarc_core.bucket import stable_id
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.conclude import Case
 from reflexarc_core.decision import Reason
 from reflexarc_core.effect import Effect, RequestScore, Schedule
 from reflexarc_core.errors import DefinitionError, InvalidEventError
-from reflexarc_core.evaluate import Cause, Match, by_subject, decided, matched
+from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, decided, follow, matched
 from reflexarc_core.event import CONSENT, OUTCOME, RESET, Event
 from reflexarc_core.fold import fold_event, is_active
 from reflexarc_core.operands import feature_value, operands
-from reflexarc_core.plan import Arrival, Plan, Reads
+from reflexarc_core.plan import Plan, Reads
 from reflexarc_core.record import (
     AnswerInput,
     CatalogInput,
@@ -34,7 +33,7 @@ from reflexarc_core.record import (
 )
 from reflexarc_core.state import SUBJECTS_MAX, OpenDecision, Operands, State, SubjectState
 from reflexarc_core.switch import carry_over
-from reflexarc_core.timers import HELD, WAIT, Timers, Waiter
+from reflexarc_core.timers import HELD, WAIT, Timers, Waiter, timer_id, waits_of
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.waiting import ended, left, next_step, outcome_of, released
 
@@ -44,9 +43,6 @@ TIMERS_AT_ONCE: Final = 1_000
 
 Reading = tuple[str, tuple[str, ...], dict[str, float], int, int]
 """What was read on an event whose scores are due: its id, the models, the features, engine time, touches so far."""
-
-Completed = tuple[Trigger, str]
-"""A pattern that an event completed, and the key of its instance."""
 
 
 class Engine:
@@ -101,6 +97,8 @@ class Engine:
         effects: list[Effect] = []
         subject_key, cause_id = event.subject, event.event_id
         subject = self._touch(subject_key, moment, effects)
+        if subject.ledger is not None and subject.ledger.instances:
+            self._end_waits(subject_key, subject, min(now, event.event_time), moment, effects)
         arrival = self.plan.arrivals.get(event_type) or self.plan.arrival(event_type)
         fold_event(subject, event, arrival, now)
         if event_type in _OF_THE_PERSON:
@@ -113,7 +111,7 @@ class Engine:
                 self._go_on(subject_key, subject, event, moment, effects)
         if arrival.exits:
             effects += left(self.state, subject, arrival.exits, moment)
-        completed = self._follow(subject_key, subject, arrival, event, now) if arrival.followers else []
+        completed = follow(self.plan, self._timers, subject_key, subject, arrival, event, now) if arrival.followers else []
         found = arrival.features(subject.vector, subject.older, subject.values, now)
         scores_due = False
         for scoring in arrival.scorings:
@@ -364,21 +362,6 @@ class Engine:
 
     # -- patterns, and what waits for time ------------------------------------------------------------------------
 
-    def _follow(self, subject_key: str, subject: SubjectState, arrival: Arrival, event: Event, now: int) -> list[Completed]:
-        """Move the patterns this event may move; those it completes."""
-        completed: list[Completed] = []
-        for follower in arrival.followers:
-            ledger = subject.its_ledger()
-            instances = ledger.instances.setdefault(follower.trigger_id, {})
-            key, instance, is_complete = follower.move(instances, event, now)
-            if is_complete:
-                completed.append((self.plan.triggers[follower.trigger_id], key))
-            elif instance is not None and instance.wait_end:
-                self._timers.set(instance.wait_end, Waiter(subject_key, WAIT, follower.trigger_id, key))
-            if not instances:
-                del ledger.instances[follower.trigger_id]
-        return completed
-
     def _go_on(self, subject_key: str, subject: SubjectState, event: Event, moment: Moment, effects: list[Effect]) -> None:
         """An outcome: the content sequence it belongs to may take its next step."""
         found = outcome_of(self.plan, subject, event)
@@ -395,7 +378,7 @@ class Engine:
             if found is None:
                 return
             due_time, waiter = found
-            subject_key, kind, of, instance = waiter
+            subject_key, kind, of, _ = waiter
             subject = self._touch(subject_key, moment, effects)
             ledger = subject.its_ledger()
             if kind == HELD:
@@ -403,18 +386,30 @@ class Engine:
                 effects += released(self.plan, self.state, subject, held, moment)
                 self._timers.set_for(subject_key, held.fired.trigger_id, of)
                 continue
-            trigger = self.plan.triggers[of]
-            cause_id = stable_id("timer", *waiter, str(due_time), self.state.device_id)
             if kind == WAIT:
-                event = ledger.forget_instance(of, instance).event
-                group = self.plan.alone(trigger)
-                for match in matched(self.plan, self.state, group, instance, subject_key, subject, event, None):
-                    self._decide(match, subject_key, subject, Cause(cause_id, due_time, event), moment, effects)
+                self._end_wait(waiter, subject, due_time, moment, effects)
                 continue
-            journey = ledger.journeys[of]
-            cause = Cause(cause_id, due_time, None)
+            trigger, journey = self.plan.triggers[of], ledger.journeys[of]
+            cause = Cause(timer_id(waiter, due_time, self.state.device_id), due_time, None)
             effects += next_step(self.plan, self.state, subject_key, subject, trigger, journey, cause, moment)
             self._timers.set_for(subject_key, of, journey.decision_id)
+
+    def _end_wait(self, waiter: Waiter, subject: SubjectState, due_time: int, moment: Moment, effects: list[Effect]) -> None:
+        """What must not come did not: the pattern is complete."""
+        subject_key, _, of, instance = waiter
+        event = subject.its_ledger().forget_instance(of, instance).event
+        cause = Cause(timer_id(waiter, due_time, self.state.device_id), due_time, event)
+        group = self.plan.alone(self.plan.triggers[of])
+        for match in matched(self.plan, self.state, group, instance, subject_key, subject, event, None):
+            self._decide(match, subject_key, subject, cause, moment, effects)
+
+    def _end_waits(self, subject_key: str, subject: SubjectState, upto: int, moment: Moment, effects: list[Effect]) -> None:
+        """Its waits that were over when its event happened, though no tick has said so yet: the event must not undo them."""
+        if self._timers.is_idle_until(upto):
+            return
+        for due_time, waiter in waits_of(subject_key, subject.its_ledger(), upto):
+            if waiter.of in self.plan.triggers:
+                self._end_wait(waiter, subject, due_time, moment, effects)
 
     def _end(self, subject_key: str, moment: Moment, effects: list[Effect]) -> None:
         """A session subject ended: what waited for it expires, its state goes."""

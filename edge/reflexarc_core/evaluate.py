@@ -1,7 +1,7 @@
 """Evaluation: which conditions are true of a subject at a moment, and the decision each of them leads to.
 
-Owns the step from a group of triggers to their cases. When that happens is the engine's, in which order a case is checked
-`conclude`'s. Pure.
+Owns the step from an event to the patterns it completes, and from a group of triggers to their cases. When that happens is the
+engine's, in which order a case is checked `conclude`'s. Pure.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from reflexarc_core.effect import Effect
 from reflexarc_core.event import Event
 from reflexarc_core.model import Scored
 from reflexarc_core.operands import group_operands, operands
-from reflexarc_core.plan import Course, Plan, TriggerGroup
+from reflexarc_core.plan import Arrival, Course, Plan, TriggerGroup
 from reflexarc_core.record import Moment
 from reflexarc_core.state import OpenDecision, Operands, State, SubjectState
+from reflexarc_core.timers import WAIT, Timers, Waiter
+from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import changeable
 
 
@@ -36,6 +38,29 @@ class Cause:
     cause_id: str
     time: int
     event: Event | None
+
+
+Completed = tuple[Trigger, str]
+"""A pattern that an event completed, and the key of its instance."""
+
+
+def follow(
+    plan: Plan, timers: Timers, subject_key: str, subject: SubjectState, arrival: Arrival, event: Event, now: int
+) -> list[Completed]:
+    """Move the patterns this event may move; those it completes."""
+    completed: list[Completed] = []
+    ledger = subject.its_ledger()
+    for follower in arrival.followers:
+        trigger_id = follower.trigger_id
+        instances = ledger.instances.setdefault(trigger_id, {})
+        key, instance, is_complete = follower.move(instances, event, now)
+        if is_complete:
+            completed.append((plan.triggers[trigger_id], key))
+        elif instance is not None and instance.wait_end:
+            timers.set(instance.wait_end, Waiter(subject_key, WAIT, trigger_id, key))
+        if not instances:
+            del ledger.instances[trigger_id]
+    return completed
 
 
 def matched(

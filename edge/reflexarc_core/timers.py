@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from reflexarc_core.bucket import stable_id
 from reflexarc_core.ledger import Ledger
 from reflexarc_core.state import SubjectState
 from reflexarc_core.trigger import Trigger
@@ -77,6 +78,10 @@ class Timers:
         del self._due[waiter]
         return due_time, waiter
 
+    def is_idle_until(self, time: int) -> bool:
+        """Whether nothing can be due by that engine time (ms)."""
+        return not self._heap or self._heap[0][0] > time
+
     def _settle(self, triggers: Mapping[str, Trigger]) -> None:
         """Until the first of them is one that is due at its time."""
         while self._heap:
@@ -107,6 +112,16 @@ class Timers:
             return (instance.wait_end or None) if instance is not None else None
         journey = ledger.journeys.get(waiter.of)
         return (journey.due_time or None) if journey is not None and journey.step < len(trigger.follows) else None
+
+
+def timer_id(waiter: Waiter, due_time: int, device_id: str) -> str:
+    """The id of the cause that time is: two devices of one person decide for themselves."""
+    return stable_id("timer", *waiter, str(due_time), device_id)
+
+
+def waits_of(subject: str, ledger: Ledger, upto: int) -> list[tuple[int, Waiter]]:
+    """The waits of one subject that are over by that engine time (ms), in the order of a tick."""
+    return sorted(one for one in _all_of(subject, ledger) if one[1].kind == WAIT and one[0] <= upto)
 
 
 def _all_of(subject: str, ledger: Ledger) -> Iterator[tuple[int, Waiter]]:

@@ -40,7 +40,7 @@ def released(plan: Plan, state: State, subject: SubjectState, held: HeldAction, 
     assert trigger is not None
     policy = trigger.policy
     due_time = opens_next(policy.quiet, policy.window, moment, now) if moment.trusted else now + UNTRUSTED_WAIT_MS
-    if due_time is not None and due_time > now:
+    if due_time > now:
         held.due_time = due_time
         return []
     del ledger.held[fired.decision_id]
