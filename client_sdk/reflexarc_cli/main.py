@@ -25,6 +25,7 @@ from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
+from reflexarc_cli.simulate_command import simulate
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
 from reflexarc_cli.sync_commands import sync
@@ -217,7 +218,7 @@ def results(server: str, as_json: bool, access: Access) -> None:
     _show(found, as_json)
 
 
-for command in (explain, stats, store, sync, subject, doctor, token, installation, key, rotate_signing_key, tls):
+for command in (explain, stats, simulate, store, sync, subject, doctor, token, installation, key, rotate_signing_key, tls):
     cli.add_command(command)
 
 

@@ -1,0 +1,1 @@
+"""`reflexarc simulate`: what a catalog would have decided over a log, beside what another one would have."""
