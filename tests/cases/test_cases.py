@@ -11,6 +11,7 @@ import pytest
 from reflexarc_core.aggregation import half
 from reflexarc_core.bucket import VERSION, bucket, stable_id
 from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
+from reflexarc_core.policy import Group, Holdout, Variant, Variants
 
 HERE = Path(__file__).parent
 
@@ -32,6 +33,18 @@ def test_buckets(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("decision_id"))
 def test_decision_ids(case: dict[str, Any]) -> None:
     assert stable_id(*case["parts"]) == case["id"]
+
+
+@pytest.mark.parametrize("case", cases("splits"))
+def test_splits(case: dict[str, Any]) -> None:
+    if case["kind"] == "holdout":
+        found: object = Holdout(case["share"], salt=case["salt"]).assign(case["trigger"], case["unit"])
+    elif case["kind"] == "variants":
+        ways = tuple(Variant(name, share) for name, share in case["ways"].items())
+        found = Variants(ways, salt=case["salt"]).assign(case["trigger"], case["unit"]).name
+    else:
+        found = Group(case["group"], case["low"], case["high"]).holds(case["unit"])
+    assert found == case["expected"]
 
 
 @pytest.mark.parametrize("case", cases("decay"))

@@ -211,9 +211,10 @@ class Reference:
             return "EXIT"
         if policy.cooldown_ms and mine and now - max(one.time for one in mine) < policy.cooldown_ms:
             return "COOLDOWN"
-        if policy.cap is not None and self._is_full(policy.cap, f"of {trigger_id}", used):
-            return "CAP"
-        for name, cap in self._covering(trigger):
+        own = [(f"of {trigger_id}", policy.cap)] if policy.cap is not None else []
+        for name, cap in (*own, *self._covering(trigger)):
+            if cap.scope == "global" and not subject.startswith("session:"):
+                return "NO_LEASE"  # nobody gives any out here
             if self._is_full(cap, name, used):
                 return "CAP"
         if policy.slot and not trigger.dry_run and any(one.slot == policy.slot and one.cause == cause for one in used):
