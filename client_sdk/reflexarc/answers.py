@@ -196,6 +196,9 @@ def _receive(device: Device, answer: event_service_pb2.PullResponse, found: Appl
         if fresh:
             device.runtime.values(subject, as_of_time, fresh, moment)
             found.values_count += len(fresh)
+    for lease in down.leases:
+        if not device.was_erased_since(lease[0], answer.server_time):
+            device.runtime.lease(lease, moment)
     if not found.is_old and not device.online:  # else the server says so itself, and sooner
         device.pause_there(set(down.paused))
     return down.decisions

@@ -8,6 +8,7 @@ from reflexarc_core.condition import Clause
 from reflexarc_core.condition import explain as explain_condition
 from reflexarc_core.decision import Decision
 from reflexarc_core.errors import DefinitionError
+from reflexarc_core.operands import operands
 from reflexarc_core.record import DecisionOutput, HandedOutput, Moment
 from reflexarc_edge.log import Log
 from reflexarc_edge.runtime import Runtime
@@ -59,7 +60,7 @@ def explain_trigger(runtime: Runtime, log: Log, trigger_id: str, subject: str, m
         held = engine.state.subjects.get(subject)
         given = None
         if held is not None:
-            given = engine.operands(held, subject, None, moment.now, engine.plan.decision_reads(trigger))
+            given = operands(engine.plan, held, subject, None, moment.now, engine.plan.decision_reads(trigger))
     clauses: tuple[Clause, ...] = ()
     lines = [f"{trigger_id} for {subject}"]
     if given is None:

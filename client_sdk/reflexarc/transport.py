@@ -47,7 +47,8 @@ class Pushed:
 @dataclass(frozen=True, slots=True)
 class Down:
     """What the server knows for this device. values: (subject, as-of ms, feature -> value). decisions: of the server's triggers,
-    whose actions this device hands over. erased: (digest of a subject to be erased, ms)."""
+    whose actions this device hands over. erased: (digest of a subject to be erased, ms). leases: (subject, cap, lease, tokens,
+    when it ends in ms)."""
 
     values: tuple[tuple[str, int, Mapping[str, float]], ...]
     paused: tuple[str, ...]
@@ -55,6 +56,7 @@ class Down:
     server_time: int
     decisions: tuple[Decision, ...] = ()
     erased: tuple[tuple[str, int], ...] = ()
+    leases: tuple[tuple[str, str, str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +227,10 @@ def pushed_of(answer: PushResponse) -> Pushed:
 
 def down_of(answer: PullResponse) -> Down:
     """What a server sent down. Raises InvalidEventError for subjects and decisions that are none."""
-    from reflexarc_proto.wire import decision_from_proto, subject_from_proto
+    from reflexarc_proto.wire import decision_from_proto, lease_from_proto, subject_from_proto
 
     values = tuple((subject_from_proto(v.subject), v.as_of_time, dict(v.values)) for v in answer.values)
     decisions = tuple(decision_from_proto(decision) for decision in answer.decisions)
     erased = tuple((stone.subject_digest, stone.erase_time) for stone in answer.erased)
-    return Down(values, tuple(answer.paused), answer.bundle_digest, answer.server_time, decisions, erased)
+    leases = tuple(lease_from_proto(lease) for lease in answer.leases)
+    return Down(values, tuple(answer.paused), answer.bundle_digest, answer.server_time, decisions, erased, leases)

@@ -268,10 +268,12 @@ class Uplink:
                 self._device.note("decision", error)
 
     def _receive(self, down: Down) -> None:
-        """What came down: subject-scoped values."""
+        """What came down: subject-scoped values, uses of global caps."""
         moment = self._device.moment()
         for subject, as_of_time, values in down.values:
             self._device.runtime.values(subject, as_of_time, values, moment)
+        for lease in down.leases:
+            self._device.runtime.lease(lease, moment)
 
     def _take_bundle(self, digest: str, timeout_s: float) -> None:
         with self._bundle_lock:

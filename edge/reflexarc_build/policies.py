@@ -30,6 +30,10 @@ def read_cap(what: str, node: Node, mistakes: Mistakes, *, shared: Mapping[str, 
         mistakes.add(node, f"{what} says {'both within and each' if calendar else 'not in which time'}",
                      "write within: 7d (rolling), or each: day or each: week (of the subject's local time)")  # fmt: skip
     scope = reading.text("scope", "device", one_of=("device", "global"))
+    if scope == "global" and shared is None:
+        mistakes.add(node, f"{what} is of one trigger, and global", "write it under caps:, with triggers: [...]")
+    elif scope == "global" and calendar:
+        mistakes.add(node, f"{what} is global, and each {calendar}", "a global cap rolls: write within: 7d")
     channels: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
     if shared is not None:

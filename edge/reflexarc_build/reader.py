@@ -102,6 +102,7 @@ class _Build:
             used = name in self._actions_named()
             types = event_names(event_types, sorted({e for t in used_by for e in t.seen}) if used else event_types)
             actions[name] = read_action(name, node, {**names, **types}, self.mistakes)
+        self._check_global(caps, triggers, actions)
         self.mistakes.raise_if_any()
         return Catalog(
             version=self.version, event_types=event_types, features=features, segments=segments, models=models,
@@ -154,6 +155,21 @@ class _Build:
             name: read_cap(f"cap {name}", node, self.mistakes, shared=shared) for name, node in self.sections["caps"].items()
         }
         return {name: cap for name, cap in found.items() if cap is not None}
+
+    def _check_global(self, caps: Mapping[str, Cap], triggers: Mapping[str, Trigger], actions: Mapping[str, Action]) -> None:
+        """What the server gives out in advance is for devices, and one lease is all that a decision can name."""
+        shared = {name: cap for name, cap in caps.items() if cap.scope == "global"}
+        for trigger_id, trigger in triggers.items() if shared else ():
+            channel = actions[trigger.action].channel if trigger.action in actions else ""
+            over = [n for n, cap in shared.items() if n not in trigger.policy.exempt and cap.covers(trigger_id, channel)]
+            node = self.sections["triggers"][trigger_id]
+            if over and trigger.placement == "server":
+                message = f"trigger {trigger_id} acts at the server, where the global cap {over[0]} does not count"
+                self.mistakes.add(node, message, f"write exempt: [{over[0]}], and a cap of scope device for it")
+            elif len(over) > 1:
+                self.mistakes.add(
+                    node, f"trigger {trigger_id} has two global caps, {' and '.join(over[:2])}", "write exempt: for one"
+                )
 
     def _event_type(self, name: str, node: Node) -> EventType:
         reading = Reading(node, f"event type {name}", self.mistakes)

@@ -286,12 +286,9 @@ class Case:
         return cap.scope == "global" and self.trigger.placement == "edge" and not self.subject_key.startswith("session:")
 
     def _lease(self, name: str) -> Lease | None:
-        """The lease that the next use of this cap is taken from, the one ending first; None while the clock is not believed."""
+        """The lease that the next use of this cap is taken from; None also while the clock is not believed."""
         ledger = self.subject.ledger
-        if ledger is None or not self.moment.trusted:
-            return None
-        living = [lease for lease in ledger.leases.get(name, ()) if lease.tokens > 0 and lease.expire_time > self.now]
-        return min(living, key=lambda lease: (lease.expire_time, lease.lease_id), default=None)
+        return None if ledger is None or not self.moment.trusted else ledger.lease(name, self.now)
 
     def _slot(self) -> DecisionOutput | None:
         slot = self.trigger.policy.slot
@@ -316,7 +313,7 @@ class Case:
             if self._is_leased(cap):
                 lease = self._lease(name)
                 if lease is not None:
-                    lease.tokens -= 1
+                    lease.used += 1
                     self.lease_id = lease.lease_id
             else:
                 ledger.use(name, now, cap.count)

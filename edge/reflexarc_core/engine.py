@@ -7,8 +7,8 @@ randomness, so the same log gives the same decisions byte for byte on a device, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.conclude import Case
@@ -18,20 +18,22 @@ from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, decided, follow, matched
 from reflexarc_core.event import CONSENT, OUTCOME, RESET, Event
 from reflexarc_core.fold import fold_event, is_active
-from reflexarc_core.operands import feature_value, operands
-from reflexarc_core.plan import Plan, Reads
+from reflexarc_core.ledger import Lease
+from reflexarc_core.operands import feature_value
+from reflexarc_core.plan import Plan
 from reflexarc_core.record import (
     AnswerInput,
     CatalogInput,
     ControlInput,
     EventInput,
     Input,
+    LeaseInput,
     Moment,
     ScoresInput,
     TickInput,
     ValuesInput,
 )
-from reflexarc_core.state import SUBJECTS_MAX, OpenDecision, Operands, State, SubjectState
+from reflexarc_core.state import SUBJECTS_MAX, OpenDecision, State, SubjectState
 from reflexarc_core.switch import carry_over
 from reflexarc_core.timers import HELD, WAIT, Timers, Waiter, timer_id, waits_of
 from reflexarc_core.trigger import Trigger
@@ -69,18 +71,8 @@ class Engine:
 
     def receive(self, given: Input, catalog: Catalog | None = None) -> list[Effect]:
         """Any input of the log. A CatalogInput needs the catalog it names. Returns the effects, in order."""
-        if isinstance(given, EventInput):
-            return self.receive_event(given.event, given.moment)
-        if isinstance(given, ScoresInput):
-            return self.receive_scores(given)
-        if isinstance(given, AnswerInput):
-            return self.receive_answer(given)
-        if isinstance(given, TickInput):
-            return self.receive_time(given.moment)
-        if isinstance(given, ValuesInput):
-            return self.receive_values(given)
-        if isinstance(given, ControlInput):
-            return self.receive_control(given)
+        if not isinstance(given, CatalogInput):
+            return _RECEIVE[type(given)](self, given)
         if catalog is None or catalog.digest != given.catalog_digest:
             raise DefinitionError(f"catalog {given.catalog_digest[:12]} is not at hand", hint="keep every catalog the log names")
         return self.receive_catalog(given, catalog)
@@ -199,6 +191,16 @@ class Engine:
                 subject.values[name] = (value, given.as_of_time)
         return effects
 
+    def receive_lease(self, given: LeaseInput) -> list[Effect]:
+        """Uses of a global cap, given in advance."""
+        now = self._advance(given.moment)
+        effects: list[Effect] = []
+        if not given.subject.startswith("session:"):  # a session lives on this device alone and needs none
+            subject = self._touch(given.subject, given.moment, effects)
+            granted = Lease(given.lease_id, given.tokens, given.expire_time)
+            subject.its_ledger().grant(f"cap:{given.cap}", granted, now)
+        return effects
+
     def receive_control(self, given: ControlInput) -> list[Effect]:
         """The set of paused triggers, whole."""
         self._advance(given.moment)
@@ -237,11 +239,8 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """Engine time (ms) at which a TickInput is due; None when nothing waits for time."""
-        due = [
-            (self.state.ticks.get(model_id, -1) + 1) * model.every_ms
-            for model_id, model in self.plan.models.items()
-            if model.every_ms
-        ]
+        ticks = self.state.ticks
+        due = [(ticks.get(name, -1) + 1) * model.every_ms for name, model in self.plan.models.items() if model.every_ms]
         waiting = self._timers.next_due(self.plan.triggers)
         if waiting is not None:
             due.append(waiting)
@@ -265,10 +264,6 @@ class Engine:
         """How often each clause of each trigger was the first to be false, or had no value."""
         self._keep_counts()
         return self.state.counts
-
-    def operands(self, subject: SubjectState, subject_key: str, event: Event | None, now: int, reads: Reads) -> Operands:
-        """The values those names have now; absent ones are left out."""
-        return operands(self.plan, subject, subject_key, event, now, reads)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -342,12 +337,9 @@ class Engine:
         self, match: Match, subject_key: str, subject: SubjectState, cause: Cause, moment: Moment, effects: list[Effect]
     ) -> None:
         """One condition is true: the decision, and what waits for it."""
-        decision_id, waiting, concluded = decided(self.plan, self.state, match, subject_key, subject, cause, moment)
+        decision_id, concluded = decided(self.plan, self.state, match, subject_key, subject, cause, moment)
         effects += concluded
         if decision_id in subject.open:
-            # Kept with just what the trigger reads, whatever else was read for its neighbours.
-            now = self.state.engine_time
-            waiting.operands = operands(self.plan, subject, subject_key, cause.event, now, match.course.reads)
             self._open[decision_id] = subject_key
         if subject.ledger is not None:
             self._timers.set_for(subject_key, match.course.trigger.trigger_id, decision_id)
@@ -443,3 +435,14 @@ class Engine:
             for text, count in clauses.items():
                 kept[text] = kept.get(text, 0) + count
         self.plan.clear_counts()
+
+
+_RECEIVE: Final[dict[type, Callable[[Engine, Any], list[Effect]]]] = {
+    EventInput: lambda engine, given: engine.receive_event(given.event, given.moment),
+    ScoresInput: Engine.receive_scores,
+    AnswerInput: Engine.receive_answer,
+    TickInput: lambda engine, given: engine.receive_time(given.moment),
+    ValuesInput: Engine.receive_values,
+    LeaseInput: Engine.receive_lease,
+    ControlInput: Engine.receive_control,
+}

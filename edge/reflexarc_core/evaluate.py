@@ -94,8 +94,8 @@ def matched(
 
 def decided(
     plan: Plan, state: State, match: Match, subject_key: str, subject: SubjectState, cause: Cause, moment: Moment
-) -> tuple[str, OpenDecision, list[Effect]]:
-    """The decision of a condition that is true: its id, what is kept of it where it waits, what comes of it."""
+) -> tuple[str, list[Effect]]:
+    """The decision of a condition that is true: its id, and what comes of it."""
     course = match.course
     trigger = course.trigger
     scores = {one: subject.scores[one] for one in course.models if one in subject.scores} if course.models else {}
@@ -105,7 +105,11 @@ def decided(
     )  # fmt: skip
     decision_id = stable_id(trigger.trigger_id, subject_key, match.instance, cause.cause_id)
     case = Case(plan, state, course, trigger, subject_key, subject, waiting, decision_id, 0, moment, state.engine_time)
-    return decision_id, waiting, case.matched()
+    effects = case.matched()
+    if decision_id in subject.open:
+        # Kept with just what the trigger reads, whatever else was read for its neighbours.
+        waiting.operands = operands(plan, subject, subject_key, cause.event, state.engine_time, course.reads)
+    return decision_id, effects
 
 
 def by_subject(scores: Sequence[tuple[str, Scored]], event: Event | None) -> Sequence[tuple[str, Sequence[Scored]]]:

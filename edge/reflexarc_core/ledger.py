@@ -14,6 +14,9 @@ from reflexarc_core.decision import Decision
 from reflexarc_core.event import Event
 from reflexarc_core.value import changeable
 
+LEASES_MAX: Final = 8
+"""Of one cap, for one subject; what is given beyond is not taken."""
+LEASE_KEPT_MS: Final = 86_400_000
 ENTERED_MAX: Final = 256
 """Instances of one trigger whose entry is remembered, for one subject."""
 
@@ -48,11 +51,16 @@ class Journey:
 
 @changeable
 class Lease:
-    """Uses of a global cap that the server gave this device in advance. expire_time: engine time, ms."""
+    """Uses of a global cap that the server gave this device in advance: `used` of `tokens`. expire_time: engine time, ms."""
 
     lease_id: str
     tokens: int
     expire_time: int
+    used: int = 0
+
+    def is_open(self, now: int) -> bool:
+        """Whether another use can be taken from it."""
+        return self.used < self.tokens and self.expire_time > now
 
 
 @dataclass(slots=True)
@@ -78,6 +86,23 @@ class Ledger:
         if len(entries) >= ENTERED_MAX:
             del entries[next(iter(entries))]
         entries[instance] = now
+
+    def lease(self, cap: str, now: int) -> Lease | None:
+        """What the next use of a cap is taken from: the open lease that ends first. None when there is none."""
+        open_ones = [lease for lease in self.leases.get(cap, ()) if lease.is_open(now)]
+        return min(open_ones, key=lambda lease: (lease.expire_time, lease.lease_id), default=None)
+
+    def grant(self, cap: str, granted: Lease, now: int) -> None:
+        """A lease as the server says it is. One that is over is remembered for a while: said again, its uses must not be new."""
+        kept = [lease for lease in self.leases.get(cap, ()) if lease.expire_time + LEASE_KEPT_MS > now]
+        for lease in kept:
+            if lease.lease_id == granted.lease_id:
+                lease.tokens, lease.expire_time = granted.tokens, granted.expire_time
+                break
+        else:
+            if len(kept) < LEASES_MAX:
+                kept.append(granted)
+        self.leases[cap] = kept
 
     def use(self, cap: str, now: int, count_max: int) -> None:
         """One use of a cap; only as many are remembered as it allows."""

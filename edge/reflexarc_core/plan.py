@@ -162,6 +162,7 @@ class Plan:
         self.triggers = {name: t for name, t in sorted(catalog.triggers.items()) if t.placement == placement}
         self.followers = {name: Follower(name, t.pattern) for name, t in self.triggers.items() if t.pattern is not None}
         self.test_subjects = frozenset(catalog.test_subjects)
+        self.leased_caps = tuple(sorted(n for n, cap in catalog.caps.items() if cap.scope == "global" and placement == "edge"))
         self.payloads = {name: Payload(action) for name, action in catalog.actions.items()}
         self.segments: dict[str, tuple[Compiled, Reads]] = {
             name: (compile_expression(checked), Reads.of([checked])) for name, checked in catalog.segments.items()

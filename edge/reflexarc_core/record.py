@@ -88,6 +88,19 @@ class ValuesInput:
 
 
 @frozen
+class LeaseInput:
+    """The server let this device use a global cap for a subject: `tokens` times in all under this lease, until `expire_time`
+    (ms). The same lease again says what is true of it now."""
+
+    moment: Moment
+    subject: str
+    cap: str
+    lease_id: str
+    tokens: int
+    expire_time: int
+
+
+@frozen
 class ControlInput:
     """The set of paused triggers changed; `*` pauses everything."""
 
@@ -135,7 +148,7 @@ class TombstoneOutput:
     erase_time: int
 
 
-Input = EventInput | ScoresInput | AnswerInput | TickInput | CatalogInput | ValuesInput | ControlInput
+Input = EventInput | ScoresInput | AnswerInput | TickInput | CatalogInput | ValuesInput | ControlInput | LeaseInput
 Record = Input | DecisionOutput | HandedOutput | LossOutput | TombstoneOutput
 
 # Kinds by number: the form they have in a store and on the wire. Numbers are never reused.
@@ -147,6 +160,7 @@ KINDS: Final[Mapping[int, type]] = {
     5: CatalogInput,
     6: ValuesInput,
     7: ControlInput,
+    8: LeaseInput,
     16: DecisionOutput,
     17: HandedOutput,
     18: LossOutput,

@@ -81,7 +81,7 @@ class Simulation:
                     if fired_count >= count_max:
                         return found
                     cause = Cause(f"preview:{engine.state.engine_time}", engine.state.engine_time, None)
-                    _, _, effects = decided(engine.plan, engine.state, match, subject_key, subject, cause, moment)
+                    _, effects = decided(engine.plan, engine.state, match, subject_key, subject, cause, moment)
                     found += _decisions(effects)
                     fired_count += any(decision.reason is Reason.FIRED for decision in _decisions(effects))
         return found

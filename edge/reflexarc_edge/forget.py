@@ -17,6 +17,7 @@ from reflexarc_core.record import (
     DecisionOutput,
     EventInput,
     HandedOutput,
+    LeaseInput,
     LossOutput,
     Record,
     ScoresInput,
@@ -91,7 +92,7 @@ def _subjects(record: Record) -> Iterator[str]:
             yield f"known:{record.event.properties.get('known_id')}"
     elif isinstance(record, DecisionOutput):
         yield record.decision.subject
-    elif isinstance(record, ValuesInput):
+    elif isinstance(record, (ValuesInput, LeaseInput)):
         yield record.subject
 
 
@@ -122,7 +123,7 @@ def _without(record: Record, subject: str, decisions: set[str]) -> Record | None
         event = record.event
         names = event.event_type == IDENTIFY and f"known:{event.properties.get('known_id')}" == subject
         return None if names or event.subject == subject else record
-    if isinstance(record, ValuesInput):
+    if isinstance(record, (ValuesInput, LeaseInput)):
         return None if record.subject == subject else record
     if isinstance(record, DecisionOutput):
         if record.decision.subject != subject:

@@ -26,12 +26,14 @@ from reflexarc_core.record import (
     DecisionOutput,
     EventInput,
     Input,
+    LeaseInput,
     Moment,
     Record,
     ScoresInput,
     TickInput,
     ValuesInput,
 )
+from reflexarc_core.state import SubjectState
 from reflexarc_edge.entry import NORMAL, Taken
 from reflexarc_edge.log import Log
 from reflexarc_edge.outcome import Outcome, by_cause, scored_by
@@ -41,6 +43,10 @@ from reflexarc_edge.spool import breathe
 
 SNAPSHOT_EVERY_RECORDS: Final = 20_000
 SNAPSHOT_EVERY_SUBJECTS: Final = 500
+LEASE_LATER_MS: Final = 3_600_000
+"""A lease that ends later than known by less than this is no news."""
+LEASE_ENDS_MS: Final = 6 * 3_600_000
+"""A lease with less to go is asked for again, so that a device that goes offline then has one."""
 CAPTURES_AT_ONCE: Final = 16
 """Folded under one hold of the lock, so that a caller never waits for a whole backlog."""
 RESERVED: Final = (CONSENT, IDENTIFY, OUTCOME, RESET)
@@ -163,24 +169,39 @@ class Runtime:
                 return
             self._take(ValuesInput(moment, subject, as_of_time, values))
 
+    def lease(self, given: tuple[str, str, str, int, int], moment: Moment) -> None:
+        """The server gave uses of a global cap: (subject, cap, lease, tokens, when it ends in ms). One that only ends a little
+        later than known is not written again."""
+        subject, cap, lease_id, tokens, expire_time = given
+        with self.lock:
+            held = self.engine.state.subjects.get(subject)
+            leases = held.ledger.leases.get(f"cap:{cap}", ()) if held is not None and held.ledger is not None else ()
+            known = next((lease for lease in leases if lease.lease_id == lease_id), None)
+            if known is None or known.tokens != tokens or expire_time - known.expire_time >= LEASE_LATER_MS:
+                self._take(LeaseInput(moment, *given))
+
     def subjects_to_refresh(self, moment: Moment, count_max: int) -> list[str]:
-        """Subjects with a subject-scoped value that is absent, or a quarter of the way to being STALE.
+        """Subjects with a subject-scoped value that is absent, or a quarter of the way to being STALE, or with a lease that ends.
 
         The caller fetches these before it asks again: after a look at everybody the next look may wait.
         """
         with self.lock:
-            remote = self.engine.plan.remote_features
-            if not remote or moment.now < self._refresh_time:
+            plan = self.engine.plan
+            if not (plan.remote_features or plan.leased_caps) or moment.now < self._refresh_time:
                 return []
-            due = (
-                subject
-                for subject, held in self.engine.state.subjects.items()
-                if any(name not in held.values or self._is_aging(name, held.values[name][1], moment.now) for name in remote)
-            )
+            due = (subject for subject, held in self.engine.state.subjects.items() if self._is_due(held, moment.now))
             found = list(itertools.islice(due, count_max))
             if len(found) < count_max:
-                self._refresh_time = moment.now + min(definition.stale_ms for definition in remote.values()) // 16
+                lives = [definition.stale_ms for definition in plan.remote_features.values() if definition.stale_ms]
+                self._refresh_time = moment.now + min(lives, default=LEASE_ENDS_MS) // 16
             return found
+
+    def _is_due(self, held: SubjectState, now: int) -> bool:
+        remote = self.engine.plan.remote_features
+        if any(name not in held.values or self._is_aging(name, held.values[name][1], now) for name in remote):
+            return True
+        leases = held.ledger.leases if held.ledger is not None and self.engine.plan.leased_caps else {}
+        return any(lease.is_open(now) and lease.expire_time - now < LEASE_ENDS_MS for given in leases.values() for lease in given)
 
     def newest_subjects(self, count_max: int) -> list[str]:
         """The subjects touched last, newest first."""

@@ -11,10 +11,11 @@ from typing import Final
 
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_proto.v1 import event_service_pb2 as messages
-from reflexarc_proto.wire import subject_from_proto
+from reflexarc_proto.wire import subject_from_proto, subject_to_proto
 from reflexarc_server.clock import Clock
 from reflexarc_server.deliveries import Deliveries
 from reflexarc_server.erasures import Erasures
+from reflexarc_server.leases import Leases
 from reflexarc_server.live import Switch
 
 SUBJECTS_MAX: Final = 1_000
@@ -28,11 +29,19 @@ class Down:
     """What installations are told. hint: told of one for which something is new."""
 
     def __init__(
-        self, values: Values, deliveries: Deliveries, erasures: Erasures, switch: Switch, clock: Clock, hint: Hint
+        self,
+        values: Values,
+        deliveries: Deliveries,
+        erasures: Erasures,
+        leases: Leases,
+        switch: Switch,
+        clock: Clock,
+        hint: Hint,
     ) -> None:
         self._values = values
         self._deliveries = deliveries
         self._erasures = erasures
+        self._leases = leases
         self._switch = switch
         self._clock = clock
         self._hint = hint
@@ -57,6 +66,10 @@ class Down:
             as_of_time, values = self._values(subjects)
             for asked, held in zip(request.subjects, values, strict=True):
                 answer.values.add(subject=asked, as_of_time=as_of_time, values=held)
+            for subject, cap, lease_id, tokens, expire_time in self._leases.give(installation, subjects, now):
+                answer.leases.add(
+                    subject=subject_to_proto(subject), cap=cap, lease_id=lease_id, tokens=tokens, expire_time=expire_time
+                )
         return answer
 
     def changed(self, subjects: Collection[str]) -> None:

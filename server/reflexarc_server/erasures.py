@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from reflexarc_core.event import IDENTIFY
-from reflexarc_core.record import KIND_OF, EventInput, ScoresInput, TombstoneOutput, ValuesInput, erased_digest
+from reflexarc_core.record import KIND_OF, EventInput, LeaseInput, ScoresInput, TombstoneOutput, ValuesInput, erased_digest
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import subject_from_proto
 from reflexarc_server.clock import Clock
@@ -30,7 +30,7 @@ REFUSAL: Final = "ERASED: the subject was erased after this happened"
 SALT: Final = "erase_salt"
 REWRITE_DUE: Final = "rewrite_due"
 _EVENT, _TOMBSTONE = KIND_OF[EventInput], KIND_OF[TombstoneOutput]
-_INSIDE: Final = (KIND_OF[ScoresInput], KIND_OF[ValuesInput])
+_INSIDE: Final = (KIND_OF[ScoresInput], KIND_OF[ValuesInput], KIND_OF[LeaseInput])
 _UNSEEN: Final = "?"
 """In place of a subject: a tombstone whose subject was not looked for yet."""
 
@@ -134,9 +134,8 @@ class Erasures:
 
     def _taken_out(self, transaction: Transaction, one: Judged, row: NewRecord, times: dict[str, int]) -> Judged:
         message = record_pb2.LogRecord.FromString(row.body)
-        named = [message.values.subject] if message.HasField("values") else [held.subject for held in message.scores.scores]
         body: bytes | None = row.body
-        for subject in {subject_from_proto(each) for each in named}:
+        for subject in {subject_from_proto(each) for each in table.named(message)}:
             erase_time = self._time_of(transaction, subject, times)
             if body is not None and erase_time >= 0:
                 body = table.without(body, subject, erase_time)

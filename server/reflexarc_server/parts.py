@@ -19,6 +19,7 @@ from reflexarc_server.erasures import Erasures
 from reflexarc_server.fold import Fold
 from reflexarc_server.identity.registry import Registry
 from reflexarc_server.ingest import Ingest
+from reflexarc_server.leases import Leases
 from reflexarc_server.links import Links
 from reflexarc_server.live import Switch
 from reflexarc_server.store.sqlite import SqliteStore
@@ -64,9 +65,10 @@ def put_together(
     erasures = Erasures(store, links, clock, hint, fold.wake)
     links.wake = fold.wake
     fold.chores.extend((lambda: links.work(fold.rebuild), lambda: erasures.work(fold.rebuild)))
-    down = Down(fold.values, deliveries, erasures, switch, clock, hint)
+    leases = Leases(store, links, switch)
+    down = Down(fold.values, deliveries, erasures, leases, switch, clock, hint)
     fold.on_changed = down.changed
-    ingest = Ingest(store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries))
+    ingest = Ingest(store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries, leases))
     answering = Answering(store, distribution, switch, clock, down.pull, lambda: fold.lag)
     sync_files = SyncFiles(Uploads(data), FileKeys(registry, clock), store, ingest, answering)
     return Parts(store, clock, distribution, switch, links, fold, erasures, ingest, down, sync_files)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflexarc_core.decision import Decision, Reason, ScoreEvidence
+from reflexarc_core.decision import MODES, Decision, Reason, ScoreEvidence
 from reflexarc_core.event import Event
 from reflexarc_core.model import LiveModel, Scored
 from reflexarc_core.record import (
@@ -20,6 +20,7 @@ from reflexarc_core.record import (
     DecisionOutput,
     EventInput,
     HandedOutput,
+    LeaseInput,
     LossOutput,
     Moment,
     Record,
@@ -63,7 +64,8 @@ decisions = st.builds(
     reason=st.sampled_from(Reason), decision_time=times, catalog_digest=texts, placement=st.sampled_from(("edge", "server")),
     online=st.booleans(), instance=texts, detail=texts, evidence=st.lists(evidence, max_size=2).map(tuple), action=texts,
     payload=st.none() | st.dictionaries(texts, payload_values, max_size=3),
-    assignment=st.sampled_from(("", "treated", "holdout")), expire_time=times,
+    assignment=st.sampled_from(("", "treated", "holdout")), expire_time=times, variant=texts,
+    policy_ids=st.lists(texts, max_size=3).map(tuple), lease_id=texts, mode=st.sampled_from(MODES),
 )  # fmt: skip
 live = st.builds(LiveModel, texts, st.lists(texts, max_size=3).map(tuple), times)
 records: dict[type, st.SearchStrategy[Record]] = {
@@ -73,6 +75,7 @@ records: dict[type, st.SearchStrategy[Record]] = {
     TickInput: st.builds(TickInput, moments),
     CatalogInput: st.builds(CatalogInput, moments, texts, texts, st.dictionaries(texts, live, max_size=2)),
     ValuesInput: st.builds(ValuesInput, moments, subjects, times, st.dictionaries(texts, finite, max_size=3)),
+    LeaseInput: st.builds(LeaseInput, moments, subjects, ids, ids, st.integers(1, 100), times),
     ControlInput: st.builds(ControlInput, moments, st.lists(texts, max_size=3).map(tuple)),
     DecisionOutput: st.builds(DecisionOutput, decisions),
     HandedOutput: st.builds(HandedOutput, ids, times),

@@ -340,6 +340,7 @@ class PullResponse(_message.Message):
     BUNDLE_VERSION_MIN_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    LEASES_FIELD_NUMBER: _builtins.int
     bundle_digest: _builtins.str
     """SHA-256 (hex) of the live bundle's manifest. Empty means none is live."""
     bundle_version: _builtins.int
@@ -368,6 +369,10 @@ class PullResponse(_message.Message):
     def erased(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Tombstone]:
         """Subjects this installation is to erase, by digest; said again until its own tombstone was pushed. Empty means none."""
 
+    @_builtins.property
+    def leases(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Lease]:
+        """Uses of global caps that this installation may take for the subjects it asked for. Empty means none."""
+
     def __init__(
         self,
         *,
@@ -380,10 +385,11 @@ class PullResponse(_message.Message):
         bundle_version_min: _builtins.int = ...,
         retry_after_ms: _builtins.int = ...,
         erased: _abc.Iterable[_record_pb2.Tombstone] | None = ...,
+        leases: _abc.Iterable[_record_pb2.Lease] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "bundle_version", b"bundle_version", "bundle_version_min", b"bundle_version_min", "decisions", b"decisions", "erased", b"erased", "paused", b"paused", "retry_after_ms", b"retry_after_ms", "server_time", b"server_time", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "bundle_version", b"bundle_version", "bundle_version_min", b"bundle_version_min", "decisions", b"decisions", "erased", b"erased", "leases", b"leases", "paused", b"paused", "retry_after_ms", b"retry_after_ms", "server_time", b"server_time", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

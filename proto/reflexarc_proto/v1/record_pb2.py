@@ -27,7 +27,7 @@ from reflexarc_proto.v1 import event_pb2 as reflexarc__proto_dot_v1_dot_event__p
 from reflexarc_proto.v1 import score_pb2 as reflexarc__proto_dot_v1_dot_score__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freflexarc_proto/v1/record.proto\x12\x0creflexarc.v1\x1a!reflexarc_proto/v1/decision.proto\x1a\x1ereflexarc_proto/v1/event.proto\x1a\x1ereflexarc_proto/v1/score.proto\"\x8e\x04\n\tLogRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05\x63heck\x18\x02 \x01(\x07\x12)\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.reflexarc.v1.EventInputH\x00\x12+\n\x06scores\x18\x04 \x01(\x0b\x32\x19.reflexarc.v1.ScoresInputH\x00\x12+\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x19.reflexarc.v1.AnswerInputH\x00\x12\'\n\x04tick\x18\x06 \x01(\x0b\x32\x17.reflexarc.v1.TickInputH\x00\x12-\n\x07\x63\x61talog\x18\x07 \x01(\x0b\x32\x1a.reflexarc.v1.CatalogInputH\x00\x12+\n\x06values\x18\x08 \x01(\x0b\x32\x19.reflexarc.v1.ValuesInputH\x00\x12-\n\x07\x63ontrol\x18\t \x01(\x0b\x32\x1a.reflexarc.v1.ControlInputH\x00\x12*\n\x08\x64\x65\x63ision\x18\n \x01(\x0b\x32\x16.reflexarc.v1.DecisionH\x00\x12&\n\x06handed\x18\x0b \x01(\x0b\x32\x14.reflexarc.v1.HandedH\x00\x12\"\n\x04loss\x18\x0c \x01(\x0b\x32\x12.reflexarc.v1.LossH\x00\x12,\n\ttombstone\x18\r \x01(\x0b\x32\x17.reflexarc.v1.TombstoneH\x00\x42\x06\n\x04\x62ody\"V\n\nEventInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\"\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x13.reflexarc.v1.Event\"\\\n\x0cSubjectScore\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x06scored\x18\x02 \x01(\x0b\x32\x14.reflexarc.v1.Scored\"q\n\x0bScoresInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x10\n\x08\x63\x61use_id\x18\x02 \x01(\t\x12*\n\x06scores\x18\x03 \x03(\x0b\x32\x1a.reflexarc.v1.SubjectScore\"\x83\x01\n\x0b\x41nswerInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12$\n\x06scored\x18\x03 \x01(\x0b\x32\x14.reflexarc.v1.Scored\x12\x13\n\x0bunavailable\x18\x04 \x01(\t\"1\n\tTickInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\"\xdd\x01\n\x0c\x43\x61talogInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x36\n\x06models\x18\x04 \x03(\x0b\x32&.reflexarc.v1.CatalogInput.ModelsEntry\x1a\x46\n\x0bModelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.reflexarc.v1.LiveModel:\x02\x38\x01\"\xd5\x01\n\x0bValuesInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nas_of_time\x18\x03 \x01(\x03\x12\x35\n\x06values\x18\x04 \x03(\x0b\x32%.reflexarc.v1.ValuesInput.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"D\n\x0c\x43ontrolInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x0e\n\x06paused\x18\x02 \x03(\t\"2\n\x06Handed\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x13\n\x0bhanded_time\x18\x02 \x01(\x03\"J\n\x04Loss\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x11\n\tfirst_seq\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"_\n\tTombstone\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nerase_time\x18\x02 \x01(\x03\x12\x16\n\x0esubject_digest\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freflexarc_proto/v1/record.proto\x12\x0creflexarc.v1\x1a!reflexarc_proto/v1/decision.proto\x1a\x1ereflexarc_proto/v1/event.proto\x1a\x1ereflexarc_proto/v1/score.proto\"\xb9\x04\n\tLogRecord\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05\x63heck\x18\x02 \x01(\x07\x12)\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x18.reflexarc.v1.EventInputH\x00\x12+\n\x06scores\x18\x04 \x01(\x0b\x32\x19.reflexarc.v1.ScoresInputH\x00\x12+\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x19.reflexarc.v1.AnswerInputH\x00\x12\'\n\x04tick\x18\x06 \x01(\x0b\x32\x17.reflexarc.v1.TickInputH\x00\x12-\n\x07\x63\x61talog\x18\x07 \x01(\x0b\x32\x1a.reflexarc.v1.CatalogInputH\x00\x12+\n\x06values\x18\x08 \x01(\x0b\x32\x19.reflexarc.v1.ValuesInputH\x00\x12-\n\x07\x63ontrol\x18\t \x01(\x0b\x32\x1a.reflexarc.v1.ControlInputH\x00\x12*\n\x08\x64\x65\x63ision\x18\n \x01(\x0b\x32\x16.reflexarc.v1.DecisionH\x00\x12&\n\x06handed\x18\x0b \x01(\x0b\x32\x14.reflexarc.v1.HandedH\x00\x12\"\n\x04loss\x18\x0c \x01(\x0b\x32\x12.reflexarc.v1.LossH\x00\x12,\n\ttombstone\x18\r \x01(\x0b\x32\x17.reflexarc.v1.TombstoneH\x00\x12)\n\x05lease\x18\x0e \x01(\x0b\x32\x18.reflexarc.v1.LeaseInputH\x00\x42\x06\n\x04\x62ody\"V\n\nEventInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\"\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x13.reflexarc.v1.Event\"\\\n\x0cSubjectScore\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x06scored\x18\x02 \x01(\x0b\x32\x14.reflexarc.v1.Scored\"q\n\x0bScoresInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x10\n\x08\x63\x61use_id\x18\x02 \x01(\t\x12*\n\x06scores\x18\x03 \x03(\x0b\x32\x1a.reflexarc.v1.SubjectScore\"\x83\x01\n\x0b\x41nswerInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12$\n\x06scored\x18\x03 \x01(\x0b\x32\x14.reflexarc.v1.Scored\x12\x13\n\x0bunavailable\x18\x04 \x01(\t\"1\n\tTickInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\"\xdd\x01\n\x0c\x43\x61talogInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x36\n\x06models\x18\x04 \x03(\x0b\x32&.reflexarc.v1.CatalogInput.ModelsEntry\x1a\x46\n\x0bModelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.reflexarc.v1.LiveModel:\x02\x38\x01\"\xd5\x01\n\x0bValuesInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nas_of_time\x18\x03 \x01(\x03\x12\x35\n\x06values\x18\x04 \x03(\x0b\x32%.reflexarc.v1.ValuesInput.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"s\n\x05Lease\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x0b\n\x03\x63\x61p\x18\x02 \x01(\t\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12\x0e\n\x06tokens\x18\x04 \x01(\x05\x12\x13\n\x0b\x65xpire_time\x18\x05 \x01(\x03\"V\n\nLeaseInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\"\n\x05lease\x18\x02 \x01(\x0b\x32\x13.reflexarc.v1.Lease\"D\n\x0c\x43ontrolInput\x12$\n\x06moment\x18\x01 \x01(\x0b\x32\x14.reflexarc.v1.Moment\x12\x0e\n\x06paused\x18\x02 \x03(\t\"2\n\x06Handed\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x13\n\x0bhanded_time\x18\x02 \x01(\x03\"J\n\x04Loss\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x11\n\tfirst_seq\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"_\n\tTombstone\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nerase_time\x18\x02 \x01(\x03\x12\x16\n\x0esubject_digest\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,31 +39,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALUESINPUT_VALUESENTRY']._loaded_options = None
   _globals['_VALUESINPUT_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_LOGRECORD']._serialized_start=149
-  _globals['_LOGRECORD']._serialized_end=675
-  _globals['_EVENTINPUT']._serialized_start=677
-  _globals['_EVENTINPUT']._serialized_end=763
-  _globals['_SUBJECTSCORE']._serialized_start=765
-  _globals['_SUBJECTSCORE']._serialized_end=857
-  _globals['_SCORESINPUT']._serialized_start=859
-  _globals['_SCORESINPUT']._serialized_end=972
-  _globals['_ANSWERINPUT']._serialized_start=975
-  _globals['_ANSWERINPUT']._serialized_end=1106
-  _globals['_TICKINPUT']._serialized_start=1108
-  _globals['_TICKINPUT']._serialized_end=1157
-  _globals['_CATALOGINPUT']._serialized_start=1160
-  _globals['_CATALOGINPUT']._serialized_end=1381
-  _globals['_CATALOGINPUT_MODELSENTRY']._serialized_start=1311
-  _globals['_CATALOGINPUT_MODELSENTRY']._serialized_end=1381
-  _globals['_VALUESINPUT']._serialized_start=1384
-  _globals['_VALUESINPUT']._serialized_end=1597
-  _globals['_VALUESINPUT_VALUESENTRY']._serialized_start=1552
-  _globals['_VALUESINPUT_VALUESENTRY']._serialized_end=1597
-  _globals['_CONTROLINPUT']._serialized_start=1599
-  _globals['_CONTROLINPUT']._serialized_end=1667
-  _globals['_HANDED']._serialized_start=1669
-  _globals['_HANDED']._serialized_end=1719
-  _globals['_LOSS']._serialized_start=1721
-  _globals['_LOSS']._serialized_end=1795
-  _globals['_TOMBSTONE']._serialized_start=1797
-  _globals['_TOMBSTONE']._serialized_end=1892
+  _globals['_LOGRECORD']._serialized_end=718
+  _globals['_EVENTINPUT']._serialized_start=720
+  _globals['_EVENTINPUT']._serialized_end=806
+  _globals['_SUBJECTSCORE']._serialized_start=808
+  _globals['_SUBJECTSCORE']._serialized_end=900
+  _globals['_SCORESINPUT']._serialized_start=902
+  _globals['_SCORESINPUT']._serialized_end=1015
+  _globals['_ANSWERINPUT']._serialized_start=1018
+  _globals['_ANSWERINPUT']._serialized_end=1149
+  _globals['_TICKINPUT']._serialized_start=1151
+  _globals['_TICKINPUT']._serialized_end=1200
+  _globals['_CATALOGINPUT']._serialized_start=1203
+  _globals['_CATALOGINPUT']._serialized_end=1424
+  _globals['_CATALOGINPUT_MODELSENTRY']._serialized_start=1354
+  _globals['_CATALOGINPUT_MODELSENTRY']._serialized_end=1424
+  _globals['_VALUESINPUT']._serialized_start=1427
+  _globals['_VALUESINPUT']._serialized_end=1640
+  _globals['_VALUESINPUT_VALUESENTRY']._serialized_start=1595
+  _globals['_VALUESINPUT_VALUESENTRY']._serialized_end=1640
+  _globals['_LEASE']._serialized_start=1642
+  _globals['_LEASE']._serialized_end=1757
+  _globals['_LEASEINPUT']._serialized_start=1759
+  _globals['_LEASEINPUT']._serialized_end=1845
+  _globals['_CONTROLINPUT']._serialized_start=1847
+  _globals['_CONTROLINPUT']._serialized_end=1915
+  _globals['_HANDED']._serialized_start=1917
+  _globals['_HANDED']._serialized_end=1967
+  _globals['_LOSS']._serialized_start=1969
+  _globals['_LOSS']._serialized_end=2043
+  _globals['_TOMBSTONE']._serialized_start=2045
+  _globals['_TOMBSTONE']._serialized_end=2140
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,7 @@ class LogRecord(_message.Message):
     HANDED_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     TOMBSTONE_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Number in its stream, counting from 1 without gaps; a number that is missing is explained by a Loss."""
     check: _builtins.int
@@ -88,6 +89,10 @@ class LogRecord(_message.Message):
     def tombstone(self) -> Global___Tombstone:
         """A subject was erased."""
 
+    @_builtins.property
+    def lease(self) -> Global___LeaseInput:
+        """The server gave uses of a global cap in advance."""
+
     def __init__(
         self,
         *,
@@ -104,12 +109,13 @@ class LogRecord(_message.Message):
         handed: Global___Handed | None = ...,
         loss: Global___Loss | None = ...,
         tombstone: Global___Tombstone | None = ...,
+        lease: Global___LeaseInput | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "catalog", b"catalog", "control", b"control", "decision", b"decision", "event", b"event", "handed", b"handed", "loss", b"loss", "scores", b"scores", "tick", b"tick", "tombstone", b"tombstone", "values", b"values"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "catalog", b"catalog", "control", b"control", "decision", b"decision", "event", b"event", "handed", b"handed", "lease", b"lease", "loss", b"loss", "scores", b"scores", "tick", b"tick", "tombstone", b"tombstone", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "catalog", b"catalog", "check", b"check", "control", b"control", "decision", b"decision", "event", b"event", "handed", b"handed", "loss", b"loss", "scores", b"scores", "seq", b"seq", "tick", b"tick", "tombstone", b"tombstone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "catalog", b"catalog", "check", b"check", "control", b"control", "decision", b"decision", "event", b"event", "handed", b"handed", "lease", b"lease", "loss", b"loss", "scores", b"scores", "seq", b"seq", "tick", b"tick", "tombstone", b"tombstone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["event", "scores", "answer", "tick", "catalog", "values", "control", "decision", "handed", "loss", "tombstone"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["event", "scores", "answer", "tick", "catalog", "values", "control", "decision", "handed", "loss", "tombstone", "lease"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -389,6 +395,76 @@ class ValuesInput(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ValuesInput: _TypeAlias = ValuesInput  # noqa: Y015
+
+@_typing.final
+class Lease(_message.Message):
+    """Uses of a global cap for one subject, given to one device in advance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    CAP_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    cap: _builtins.str
+    """Name of the cap in the catalog."""
+    lease_id: _builtins.str
+    """The lease; what is said of it later takes the place of what was said before."""
+    tokens: _builtins.int
+    """How many uses it allows in all."""
+    expire_time: _builtins.int
+    """When it allows none any more, milliseconds since the Unix epoch, UTC."""
+    @_builtins.property
+    def subject(self) -> _event_pb2.Subject:
+        """Whose it is."""
+
+    def __init__(
+        self,
+        *,
+        subject: _event_pb2.Subject | None = ...,
+        cap: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
+        tokens: _builtins.int = ...,
+        expire_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "expire_time", b"expire_time", "lease_id", b"lease_id", "subject", b"subject", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lease: _TypeAlias = Lease  # noqa: Y015
+
+@_typing.final
+class LeaseInput(_message.Message):
+    """The server gave uses of a global cap in advance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOMENT_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def moment(self) -> _event_pb2.Moment:
+        """When it reached the engine."""
+
+    @_builtins.property
+    def lease(self) -> Global___Lease:
+        """What it gave."""
+
+    def __init__(
+        self,
+        *,
+        moment: _event_pb2.Moment | None = ...,
+        lease: Global___Lease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "moment", b"moment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "moment", b"moment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseInput: _TypeAlias = LeaseInput  # noqa: Y015
 
 @_typing.final
 class ControlInput(_message.Message):

@@ -13,7 +13,7 @@ from reflexarc_proto.wire.event import (
     subject_from_proto,
     subject_to_proto,
 )
-from reflexarc_proto.wire.record import body_kind, record_from_proto, record_to_proto
+from reflexarc_proto.wire.record import body_kind, lease_from_proto, record_from_proto, record_to_proto
 from reflexarc_proto.wire.score import (
     live_model_from_proto,
     live_model_to_proto,
@@ -35,6 +35,7 @@ __all__ = [
     "error_of_call",
     "event_from_proto",
     "event_to_proto",
+    "lease_from_proto",
     "live_model_from_proto",
     "live_model_to_proto",
     "metadata_of",

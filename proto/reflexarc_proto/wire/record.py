@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reflexarc_core.errors import InvalidEventError
+from reflexarc_core.policy import CAP_COUNT_MAX
 from reflexarc_core.record import (
     KIND_OF,
     AnswerInput,
@@ -14,6 +15,7 @@ from reflexarc_core.record import (
     DecisionOutput,
     EventInput,
     HandedOutput,
+    LeaseInput,
     LossOutput,
     Record,
     ScoresInput,
@@ -49,6 +51,7 @@ _KIND_OF_FIELD: Final = {
     "catalog": KIND_OF[CatalogInput],
     "values": KIND_OF[ValuesInput],
     "control": KIND_OF[ControlInput],
+    "lease": KIND_OF[LeaseInput],
     "decision": KIND_OF[DecisionOutput],
     "handed": KIND_OF[HandedOutput],
     "loss": KIND_OF[LossOutput],
@@ -133,6 +136,16 @@ def _values_to(message: record_pb2.LogRecord, record: ValuesInput) -> None:
         body.values[name] = value
 
 
+def _lease_to(message: record_pb2.LogRecord, record: LeaseInput) -> None:
+    fill_moment(message.lease.moment, record.moment)
+    held = message.lease.lease
+    fill_subject(held.subject, record.subject)
+    held.cap = record.cap
+    held.lease_id = record.lease_id
+    held.tokens = record.tokens
+    held.expire_time = record.expire_time
+
+
 def _control_to(message: record_pb2.LogRecord, record: ControlInput) -> None:
     fill_moment(message.control.moment, record.moment)
     message.control.paused.extend(record.paused)
@@ -169,6 +182,7 @@ _TO: Final[dict[type, Callable[[record_pb2.LogRecord, Any], None]]] = {
     CatalogInput: _catalog_to,
     ValuesInput: _values_to,
     ControlInput: _control_to,
+    LeaseInput: _lease_to,
     DecisionOutput: _decision_to,
     HandedOutput: _handed_to,
     LossOutput: _loss_to,
@@ -212,6 +226,18 @@ def _values_from(body: record_pb2.ValuesInput) -> ValuesInput:
     )  # fmt: skip
 
 
+def _lease_from(body: record_pb2.LeaseInput) -> LeaseInput:
+    return LeaseInput(moment_from_proto(body.moment), *lease_from_proto(body.lease))
+
+
+def lease_from_proto(given: record_pb2.Lease) -> tuple[str, str, str, int, int]:
+    """(subject, cap, lease, tokens, when it ends in ms). Raises InvalidEventError for one that allows nothing, or too much."""
+    if not 0 < given.tokens <= CAP_COUNT_MAX or not 0 < len(given.cap) <= ID_LENGTH_MAX:
+        raise InvalidEventError(f"a lease of {given.tokens} uses", hint=f"1 to {CAP_COUNT_MAX} of a cap with a name")
+    expire_time = checked_time(given.expire_time, "expire_time")
+    return subject_from_proto(given.subject), given.cap, _id(given.lease_id), given.tokens, expire_time
+
+
 def _control_from(body: record_pb2.ControlInput) -> ControlInput:
     _bounded(len(body.paused), NAMES_COUNT_MAX, "triggers")
     return ControlInput(moment_from_proto(body.moment), tuple(body.paused))
@@ -248,6 +274,7 @@ _FROM: Final[dict[str, Callable[[Any], Record]]] = {
     "catalog": _catalog_from,
     "values": _values_from,
     "control": _control_from,
+    "lease": _lease_from,
     "decision": _decision_from,
     "handed": _handed_from,
     "loss": loss_from_proto,
@@ -257,7 +284,7 @@ _FROM: Final[dict[str, Callable[[Any], Record]]] = {
 
 def _id(given: str) -> str:
     if not 0 < len(given) <= ID_LENGTH_MAX:
-        raise InvalidEventError(f"a decision id of {len(given)} characters", hint=f"1 to {ID_LENGTH_MAX}")
+        raise InvalidEventError(f"an id of {len(given)} characters", hint=f"1 to {ID_LENGTH_MAX}")
     return given
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from reflexarc_core.event import IDENTIFY
-from reflexarc_proto.v1 import record_pb2
+from reflexarc_proto.v1 import event_pb2, record_pb2
 from reflexarc_proto.wire import subject_to_proto
+from reflexarc_server.store import leases
 from reflexarc_server.store.port import Transaction
 from reflexarc_server.store.sqlite import SqliteStore
 
 ROWS_AT_ONCE: Final = 500
-_ANSWER, _HANDED, _SCORES, _VALUES = 3, 17, 2, 6
+_ANSWER, _HANDED, _SCORES, _VALUES, _LEASE = 3, 17, 2, 6, 8
 
 
 class ErasedTable:
@@ -67,7 +68,8 @@ class ErasedTable:
         events = ask("SELECT server_seq FROM by_subject WHERE subject = ? AND event_time <= ?", its)
         count += self._delete([int(row[0]) for row in (*events, *decided)])
         needle = subject_to_proto(subject).SerializeToString()
-        inside = ask(f"SELECT server_seq, body FROM log WHERE kind IN ({_SCORES}, {_VALUES}) AND instr(body, ?) > 0", (needle,))
+        kinds = f"{_SCORES}, {_VALUES}, {_LEASE}"
+        inside = ask(f"SELECT server_seq, body FROM log WHERE kind IN ({kinds}) AND instr(body, ?) > 0", (needle,))
         for seq, body in inside:
             left = without(body, subject, erase_time)
             if left is None:
@@ -85,6 +87,7 @@ class ErasedTable:
                 count += self._delete(found)
         with self._store.transaction() as transaction:
             transaction.run("DELETE FROM deliveries WHERE subject = ?", (subject,))
+            leases.forget(transaction.run, subject)
             transaction.run("DELETE FROM links WHERE subject = ?1 OR known = ?1", (subject,))
         return count
 
@@ -141,12 +144,24 @@ def time_of(transaction: Transaction, digest: str) -> int:
     return int(row[0]) if row else -1
 
 
+def named(message: record_pb2.LogRecord) -> list[event_pb2.Subject]:
+    """Everybody that a record of values, a lease or scores is about."""
+    if message.HasField("values"):
+        return [message.values.subject]
+    if message.HasField("lease"):
+        return [message.lease.lease.subject]
+    return [held.subject for held in message.scores.scores]
+
+
 def without(body: bytes, subject: str, erase_time: int) -> bytes | None:
-    """A record of scores or values as it is without the subject; None when nothing is left."""
+    """A record of scores, values or a lease as it is without the subject; None when nothing is left."""
     message = record_pb2.LogRecord.FromString(body)
     wanted = subject_to_proto(subject)
     if message.HasField("values"):
         is_its = message.values.subject == wanted and message.values.moment.now_time <= erase_time
+        return None if is_its else body
+    if message.HasField("lease"):
+        is_its = message.lease.lease.subject == wanted and message.lease.moment.now_time <= erase_time
         return None if is_its else body
     if not message.HasField("scores") or message.scores.moment.now_time > erase_time:
         return body

@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexarc_core.errors import StorageError
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 # Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
 _BY_SUBJECT: Final = """
@@ -71,6 +71,28 @@ CREATE TABLE checks (
 ) WITHOUT ROWID;
 """
 
+# Uses of global caps, given out in advance and reported back. subject: as the device calls the person.
+_LEASES: Final = """
+CREATE TABLE leases (
+    lease_id TEXT PRIMARY KEY,
+    cap TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    installation TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    expire_time INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX leases_subject ON leases (subject, cap);
+CREATE TABLE lease_uses (
+    decision_id TEXT NOT NULL,
+    lease_id TEXT NOT NULL,
+    cap TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    use_time INTEGER NOT NULL,
+    PRIMARY KEY (decision_id, cap)
+) WITHOUT ROWID;
+CREATE INDEX lease_uses_subject ON lease_uses (subject, cap, use_time);
+"""
+
 TABLES: Final = """
 CREATE TABLE log (
     server_seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,6 +143,7 @@ STEPS: Final = {
     2: f"DROP INDEX log_subject; {_BY_SUBJECT}",
     3: _DOWN,
     4: _CHECKS,
+    5: _LEASES,
 }
 
 
@@ -139,5 +162,5 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         return
     # EXTRA while creating: the switch to WAL is the one moment a power cut could undo the whole file.
     connection.execute("PRAGMA synchronous=EXTRA")
-    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS}"
+    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES}"
     connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={VERSION}; COMMIT;")
