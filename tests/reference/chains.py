@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from reflexarc_core.event import Event
 from reflexarc_core.pattern import Pattern, Step
@@ -57,29 +58,36 @@ def single_steps(pattern: Pattern) -> list[Step]:
     return [step for step in pattern.steps if not step.absent for _ in range(step.count)]
 
 
-def newest(pattern: Pattern, events: list[Event], k: int) -> Chain | None:
-    """The newest chain at step k (from 1) after all these events."""
-    if not events:
-        return None
-    made = makes(pattern, events, k)
-    return made if made is not None else newest(pattern, events[:-1], k)
+def made_by_last(pattern: Pattern, events: list[Event]) -> Chain | None:
+    """The chain that the last of these events makes at step m, None when it does not make it."""
 
+    @cache
+    def newest(n: int, k: int) -> Chain | None:
+        """The newest chain at step k (from 1) after the first n events."""
+        if n == 0:
+            return None
+        made = makes(n, k)
+        return made if made is not None else newest(n - 1, k)
 
-def makes(pattern: Pattern, events: list[Event], k: int) -> Chain | None:
-    """The chain that the last of these events makes at step k; None when it does not make it."""
-    event, step = events[-1], single_steps(pattern)[k - 1]
-    if not is_of(step, event):
-        return None
-    if k == 1:
-        return event.event_time, event.event_time
-    before = newest(pattern, events[:-1], k - 1)
-    if before is None or before[1] > event.event_time:
-        return None
-    if step.within_ms and event.event_time - before[1] > step.within_ms:
-        return None
-    if pattern.within_ms and event.event_time - before[0] > pattern.within_ms:
-        return None
-    return before[0], event.event_time
+    @cache
+    def makes(n: int, k: int) -> Chain | None:
+        """The chain that event n makes at step k."""
+        event, step = events[n - 1], steps[k - 1]
+        if not is_of(step, event):
+            return None
+        if k == 1:
+            return event.event_time, event.event_time
+        before = newest(n - 1, k - 1)
+        if before is None or before[1] > event.event_time:
+            return None
+        if step.within_ms and event.event_time - before[1] > step.within_ms:
+            return None
+        if pattern.within_ms and event.event_time - before[0] > pattern.within_ms:
+            return None
+        return before[0], event.event_time
+
+    steps = single_steps(pattern)
+    return makes(len(events), len(steps))
 
 
 def is_of(step: Step, event: Event) -> bool:
@@ -92,7 +100,6 @@ def followed(pattern: Pattern, exits: tuple[str, ...], happenings: Iterable[Happ
     complete: list[Complete] = []
     instances: dict[str, Instance] = {}
     absent = pattern.steps[-1] if pattern.steps[-1].absent else None
-    m = len(single_steps(pattern))
     for seen in happenings:
         event = seen.event
         # An event sees the waits that were over when it happened; a tick, those that are over now.
@@ -122,7 +129,7 @@ def followed(pattern: Pattern, exits: tuple[str, ...], happenings: Iterable[Happ
             del instances[key_value]
         held = instances.setdefault(key_value, Instance())
         held.since.append(event)
-        if makes(pattern, held.since, m) is None:
+        if made_by_last(pattern, held.since) is None:
             continue
         if absent is None:
             complete.append(Complete(seen.number, key_value, event, 0))

@@ -35,7 +35,7 @@ class Taken:
 class Concluded:
     """One record of one decision. due: engine time at which a held one is looked at again, 0 = it is not held; expires: how long
     it may be. uses: whether it uses cooldown, caps and slot; counted: the caps it counts in, and how many uses each remembered
-    then; enters: whether its trigger minds entries."""
+    then; enters: whether its trigger minds entries. kept: the assignment and the variant that stay for the subject."""
 
     number: int
     trigger_id: str
@@ -55,6 +55,7 @@ class Concluded:
     due: int = 0
     expires: int = 0
     enters: bool = False
+    kept: tuple[str, str] = ("", "")
     decision_id: str = ""
     counted: dict[str, int] = field(default_factory=dict)
 
@@ -121,11 +122,12 @@ class Reference:
         for trigger in here.catalog.triggers.values():
             if trigger.pattern is not None:
                 complete += [(trigger, one) for one in self._completed(trigger, subject)]
-        waits = [(one.end, trigger.trigger_id, one.instance) for trigger, one in complete if one.end]
-        for end, trigger_id, instance in sorted(waits):
-            for trigger, one in complete:
-                if (one.end, trigger.trigger_id, one.instance) == (end, trigger_id, instance):
-                    self._wait_is_over(trigger, subject, one)
+        # What was over before the event is decided as if it were not there yet.
+        self.history[-1] = replace(here, number=here.number - 1, given=TickInput(here.given.moment))
+        over = [(one.end, trigger.trigger_id, one.instance, trigger, one) for trigger, one in complete if one.end]
+        for _, _, _, trigger, one in sorted(over, key=lambda each: each[:3]):
+            self._wait_is_over(trigger, subject, one)
+        self.history[-1] = here
         for held in sorted(self._held(), key=lambda one: one.decision_id):
             if held.subject != subject:
                 continue
@@ -172,12 +174,14 @@ class Reference:
             counted={name: cap.count for name, cap in (*shared.items(), *own.items())},
         )  # fmt: skip
         assignment = self._assigned(trigger, subject, event)
+        made = replace(made, kept=("" if self._is_by_session(policy.holdout, event) else assignment, ""))
         if assignment == "holdout":
             self.made.append(replace(made, reason="HOLDOUT", assignment=assignment))
             return
         variant = self._variant(trigger, subject, event)
         action = next((way.action for way in policy.variants.ways if way.name == variant), "") if policy.variants else ""
-        made = replace(made, assignment=assignment, variant=variant, action=action or trigger.action)
+        kept = made.kept[0], "" if self._is_by_session(policy.variants, event) else variant
+        made = replace(made, assignment=assignment, variant=variant, action=action or trigger.action, kept=kept)
         local = here.now + here.given.moment.offset_minutes * MINUTE
         if (policy.quiet or policy.window) and not here.given.moment.trusted:
             made = replace(made, reason="CLOCK_UNTRUSTED")
@@ -195,17 +199,18 @@ class Reference:
         policy, now, trigger_id = trigger.policy, self._here.now, trigger.trigger_id
         used = [one for one in self._made_for(subject) if one.uses]
         mine = [one for one in used if one.trigger_id == trigger_id]
-        same = [one.number for one in mine if one.instance == instance and one.enters]
         exits = [seen.number for seen in self._events_of(subject) if self._is_exit(seen, trigger_id)]
+        # An exit forgets the entries where the catalog of that time says `after_exit`.
+        opens = [number for number in exits if self.history[number].catalog.triggers[trigger_id].policy.reentry == "after_exit"]
+        forgotten = max(opens, default=-1)
+        has_entered = any(one.enters and one.instance == instance and one.number >= forgotten for one in mine)
         if self._is_paused(trigger_id):
             return "PAUSED"
         if policy.max_age_ms and now - since > policy.max_age_ms:
             return "STALE"
         if policy.purpose and not self._has_consent(subject, policy.purpose):
             return "CONSENT"
-        if policy.reentry == "once" and same:
-            return "REENTRY"
-        if policy.reentry == "after_exit" and same and not any(number > max(same) for number in exits):
+        if policy.reentry in ("once", "after_exit") and has_entered:
             return "REENTRY"
         if policy.reentry == "until_exit" and exits:
             return "EXIT"
@@ -348,14 +353,16 @@ class Reference:
     def _in_part(group: Group, unit: str) -> bool:
         return round(group.low * 10_000) <= place(f"group:{group.name}", unit) < round(group.high * 10_000)
 
-    def _is_by_session(self, split: Holdout | Variants, event: Event) -> bool:
-        return split.unit == "session" and "session_id" in event.context
+    @staticmethod
+    def _is_by_session(split: Holdout | Variants | None, event: Event) -> bool:
+        """By its hash alone: the next session of the same subject is another unit."""
+        return split is not None and split.unit == "session" and "session_id" in event.context
 
     def _assigned(self, trigger: Trigger, subject: str, event: Event) -> str:
         holdout = trigger.policy.holdout
         if holdout is None:
             return ""
-        kept = [one.assignment for one in self._made_for(subject) if one.trigger_id == trigger.trigger_id and one.assignment]
+        kept = [one.kept[0] for one in self._made_for(subject) if one.trigger_id == trigger.trigger_id and one.kept[0]]
         if kept and not self._is_by_session(holdout, event):
             return kept[0]
         stands = place(holdout.salt or trigger.trigger_id, self._unit(holdout.unit, subject, event))
@@ -365,7 +372,7 @@ class Reference:
         variants = trigger.policy.variants
         if variants is None:
             return ""
-        kept = [one.variant for one in self._made_for(subject) if one.trigger_id == trigger.trigger_id and one.variant]
+        kept = [one.kept[1] for one in self._made_for(subject) if one.trigger_id == trigger.trigger_id and one.kept[1]]
         if kept and not self._is_by_session(variants, event):
             return kept[0]
         stands = place(f"variant:{variants.salt or trigger.trigger_id}", self._unit(variants.unit, subject, event))
