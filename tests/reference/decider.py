@@ -128,15 +128,16 @@ class Reference:
         for _, _, _, trigger, one in sorted(over, key=lambda each: each[:3]):
             self._wait_is_over(trigger, subject, one)
         self.history[-1] = here
-        for held in sorted(self._held(), key=lambda one: one.decision_id):
+        is_reset = event.event_type == "reset"
+        for held in sorted(self._held(), key=lambda one: ("" if is_reset else one.trigger_id, one.decision_id)):
             if held.subject != subject:
                 continue
             owner = here.catalog.triggers.get(held.trigger_id)
-            if event.event_type == "reset":
+            if is_reset:
                 self._second(held, "EXPIRED")
             elif owner is not None and event.event_type in owner.policy.exit:
                 self._second(held, "EXIT")
-        if event.event_type == "reset":
+        if is_reset:
             return
         due = [(trigger, one.instance) for trigger, one in complete if not one.end]
         due += [(trigger, "") for trigger in here.catalog.triggers.values() if event.event_type in trigger.on]
@@ -237,7 +238,7 @@ class Reference:
             self._second(held, "EXPIRED")
         elif trigger.policy.purpose and not self._has_consent(held.subject, trigger.policy.purpose):
             self._second(held, "CONSENT")
-        elif not here.given.moment.trusted and (trigger.policy.quiet or trigger.policy.window):
+        elif not here.given.moment.trusted:
             self._wait_on(held, here.now + MINUTE)
         elif self._looked_at(trigger) > here.now:
             self._wait_on(held, self._looked_at(trigger))
