@@ -50,6 +50,20 @@ class Backend:
             for verdict in answer.verdicts
         ]
 
+    def explain(self, trigger_id: str, subject: str) -> list[str]:
+        """Why a trigger of the server would, or would not, act for a subject now, in words, and what it decided last.
+
+        Raises InvalidEventError when the live catalog has no such trigger, or the subject is none.
+        """
+        from reflexarc_proto.v1 import report_service_pb2 as messages
+        from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
+        from reflexarc_proto.wire import reason_from_proto, subject_to_proto
+
+        request = messages.ExplainTriggerRequest(trigger_id=trigger_id, subject=subject_to_proto(subject))
+        answer = self._channel.call(ReportServiceStub, "ExplainTrigger", request, self._timeout_s)
+        decided = [f"{one.decision_time}: {reason_from_proto(one.reason)} {one.detail}".rstrip() for one in answer.decisions]
+        return [*answer.lines, *decided]
+
     def results(self) -> dict[str, Any]:
         """Per trigger: decisions by last reason, both sides of the holdout with their goals, the lift and its interval."""
         from reflexarc_proto.v1 import report_service_pb2 as messages

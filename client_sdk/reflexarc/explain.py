@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reflexarc_core.condition import Clause
-from reflexarc_core.condition import explain as explain_condition
 from reflexarc_core.decision import Decision
 from reflexarc_core.errors import DefinitionError
-from reflexarc_core.operands import operands
+from reflexarc_core.explain import NEVER_SEEN, Check, lines_of, standing
 from reflexarc_core.record import DecisionOutput, HandedOutput, Moment
 from reflexarc_edge.log import Log
 from reflexarc_edge.runtime import Runtime
@@ -21,7 +20,8 @@ class Explanation:
     """clauses: the condition's parts with the values they read, as of `now` (empty for a past decision).
 
     records: the decision records it is about, oldest first. handed_time: when the action was handed over, 0 = never.
-    text: the whole in words.
+    text: the whole in words. checks: what lies behind the condition, each with what it would give now. under_way: patterns, held
+    actions and content sequences of the subject, a line each.
     """
 
     trigger_id: str
@@ -30,6 +30,8 @@ class Explanation:
     records: tuple[Decision, ...]
     handed_time: int
     text: str
+    checks: tuple[Check, ...] = ()
+    under_way: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -57,31 +59,27 @@ def explain_trigger(runtime: Runtime, log: Log, trigger_id: str, subject: str, m
             f"no trigger {trigger_id!r} here", hint=f"live here: {', '.join(sorted(engine.plan.triggers)) or 'none'}"
         )
     with runtime.reading():
-        held = engine.state.subjects.get(subject)
-        given = None
-        if held is not None:
-            given = operands(engine.plan, held, subject, None, moment.now, engine.plan.decision_reads(trigger))
-    clauses: tuple[Clause, ...] = ()
-    lines = [f"{trigger_id} for {subject}"]
-    if given is None:
-        lines.append("nothing is known of this subject here")
-    else:
-        clauses = tuple(explain_condition(trigger.condition, given.event, given.features, given.segments, given.outputs))
-        for clause in clauses:
-            values = ", ".join(f"{name} = {value!r}" for name, value in clause.values.items())
-            shown = values if clause.outcome != "error" else clause.message
-            lines.append(f"  {clause.outcome}: {clause.text}" + (f"   [{shown}]" if shown else ""))
+        is_known = subject in engine.state.subjects
+        found = standing(engine.plan, engine.state, trigger, subject, moment)
+    live = engine.plan.catalog
+    lines = [f"{trigger_id} for {subject}, catalog {live.version or live.digest[:12]}"]
+    lines.extend(f"  {line}" for line in ((*lines_of(found),) if is_known else (NEVER_SEEN,)))
     recent = tuple(
         reversed([d for d in log.recent_decisions(RECENT_MAX) if d.trigger_id == trigger_id and d.subject == subject][:5])
     )
     lines.extend(_line(decision) for decision in recent)
-    return Explanation(trigger_id, subject, clauses, recent, 0, "\n".join(lines))
+    clauses = found.clauses if is_known else ()
+    return Explanation(trigger_id, subject, clauses, recent, 0, "\n".join(lines), found.checks, found.under_way)
 
 
 def _line(decision: Decision) -> str:
     parts = [f"  {decision.decision_time}: {decision.reason}"]
     if decision.detail:
         parts.append(f"({decision.detail})")
+    if decision.instance or decision.variant:
+        parts.append(" ".join(filter(None, (decision.instance and f"[{decision.instance}]", decision.variant))))
+    if decision.policy_ids:
+        parts.append(f"used {', '.join(decision.policy_ids)}" + (f" by lease {decision.lease_id}" if decision.lease_id else ""))
     for evidence in decision.evidence:
         confidence = "none" if evidence.confidence is None else f"{evidence.confidence:.3f}"
         parts.append(

@@ -53,18 +53,18 @@ class Case:
     def matched(self) -> list[Effect]:
         """The condition is true: everything that may still hold the action back, in order."""
         if self.trigger.lines:
-            self.held.evidence = tuple(self._evidence(self.held.scores, "host"))
+            self.held.evidence = tuple(self.evidence(self.held.scores, "host"))
         # Each check only where there is something to check: most triggers have none of it.
         blocked = (
-            (self.state.paused and self._paused())
-            or (self.course.can_be_stale and self._stale())
-            or (self.trigger.policy.max_age_ms and self._too_old())
-            or (self.state.warming and self._warming())
-            or (self.trigger.policy.purpose and self._consent())
+            (self.state.paused and self.paused())
+            or (self.course.can_be_stale and self.stale())
+            or (self.trigger.policy.max_age_ms and self.too_old())
+            or (self.state.warming and self.warming())
+            or (self.trigger.policy.purpose and self.consent())
         )
         if blocked:
             return [blocked]
-        unsure = self._unsure() if self.held.evidence else None
+        unsure = self.unsure() if self.held.evidence else None
         self.held.sure = unsure is None
         can_ask = self.course.can_ask
         if can_ask and self.held.evidence and self.moment.online and (unsure is not None or self.trigger.escalate == "confirm"):
@@ -76,7 +76,7 @@ class Case:
 
     def answered(self, given: AnswerInput) -> list[Effect]:
         """The server answered, or will not: upgrade, confirm, veto, or let the device's own answer stand."""
-        blocked = self._paused() or self._consent()
+        blocked = self.paused() or self.consent()
         if blocked:
             return [blocked]
         if given.scored is None or given.scored.model_id != self.held.asked:
@@ -92,11 +92,11 @@ class Case:
             outputs[model.factors] = dict(scored.factors)
         self.held.evidence = tuple(
             evidence if evidence.model_id != scored.model_id else fresh
-            for evidence, fresh in zip(self.held.evidence, self._evidence(self.held.scores, "server"), strict=True)
+            for evidence, fresh in zip(self.held.evidence, self.evidence(self.held.scores, "server"), strict=True)
         )
         if not self._holds():
             return [self.record(Reason.LOW_CONFIDENCE, f"server: score {scored.score:.3f} is not over the line")]
-        unsure = self._unsure()
+        unsure = self.unsure()
         if unsure is None:
             return self._settle()
         return [self.record(Reason.LOW_CONFIDENCE, f"server: {_confidence_text(unsure)}")]
@@ -126,13 +126,13 @@ class Case:
 
     # -- the checks -----------------------------------------------------------------------------------------------
 
-    def _paused(self) -> DecisionOutput | None:
+    def paused(self) -> DecisionOutput | None:
         paused = self.state.paused
         if PAUSE_ALL in paused or self.trigger.trigger_id in paused:
             return self.record(Reason.PAUSED)
         return None
 
-    def _stale(self) -> DecisionOutput | None:
+    def stale(self) -> DecisionOutput | None:
         for model_id, stale_time in self.course.aging:
             if self.now > stale_time:
                 return self.record(Reason.STALE, f"calibration of {model_id}")
@@ -142,23 +142,23 @@ class Case:
                 return self.record(Reason.STALE, f"features.{name}")
         return None
 
-    def _too_old(self) -> DecisionOutput | None:
+    def too_old(self) -> DecisionOutput | None:
         age = self.now - self.held.cause_time
         return self.record(Reason.STALE, f"it is {age} ms old") if age > self.trigger.policy.max_age_ms else None
 
-    def _warming(self) -> DecisionOutput | None:
+    def warming(self) -> DecisionOutput | None:
         for name in self.course.inputs:
             if self.state.warming.get(name, 0) > self.now:
                 return self.record(Reason.WARMING, f"features.{name}")
         return None
 
-    def _consent(self) -> DecisionOutput | None:
+    def consent(self) -> DecisionOutput | None:
         purpose = self.trigger.policy.purpose
         if purpose and not self.subject.consents.get(purpose, False):
             return self.record(Reason.CONSENT, purpose)
         return None
 
-    def _evidence(self, scores: dict[str, Scored], where: str) -> Iterator[ScoreEvidence]:
+    def evidence(self, scores: dict[str, Scored], where: str) -> Iterator[ScoreEvidence]:
         for line, confidence_min in zip(self.trigger.lines, self.course.minimums, strict=True):
             scored = scores.get(line.model_id)
             if scored is not None:
@@ -167,7 +167,7 @@ class Case:
                     line.model_id, scored.artifact_digest, scored.code, scored.score, line.line, confidence, confidence_min, where
                 )
 
-    def _unsure(self) -> ScoreEvidence | None:
+    def unsure(self) -> ScoreEvidence | None:
         """The first score whose confidence is not above its model's minimum."""
         if not self.trigger.confidence:
             return None
@@ -206,11 +206,11 @@ class Case:
         """Sure enough: what its own history and that of others allows, then the split, then the hour."""
         policy = self.trigger.policy
         blocked = (
-            ((policy.reentry != "always" or self.trigger.follows) and self._reentry())
-            or (policy.cooldown_ms and self._cooldown())
-            or (self.course.caps and self._caps())
-            or (policy.slot and self._slot())
-            or (policy.group is not None and self._group())
+            ((policy.reentry != "always" or self.trigger.follows) and self.reentry())
+            or (policy.cooldown_ms and self.cooldown())
+            or (self.course.caps and self.caps())
+            or (policy.slot and self.slot())
+            or (policy.group is not None and self.group())
         )
         if blocked:
             return [blocked]
@@ -223,7 +223,7 @@ class Case:
 
     def step(self, action: str, assignment: str) -> list[Effect]:
         """A further step of a content sequence that is under way: what began it is not asked again, what others allow is."""
-        blocked = self._paused() or self._consent() or self._caps()
+        blocked = self.paused() or self.consent() or self.caps()
         if blocked:
             return [blocked]
         self._use()
@@ -252,7 +252,7 @@ class Case:
 
     # -- what history allows --------------------------------------------------------------------------------------
 
-    def _reentry(self) -> DecisionOutput | None:
+    def reentry(self) -> DecisionOutput | None:
         ledger, trigger_id = self.subject.ledger, self.trigger.trigger_id
         if ledger is None:
             return None
@@ -265,11 +265,11 @@ class Case:
         entered = self.held.instance in ledger.entered.get(trigger_id, ())
         return self.record(Reason.REENTRY, self.trigger.policy.reentry) if entered else None
 
-    def _cooldown(self) -> DecisionOutput | None:
+    def cooldown(self) -> DecisionOutput | None:
         left = cooldown_left_ms(self.trigger.policy, self.subject.fired.get(self.trigger.trigger_id), self.now)
         return self.record(Reason.COOLDOWN, f"{left} ms left") if left else None
 
-    def _caps(self) -> DecisionOutput | None:
+    def caps(self) -> DecisionOutput | None:
         ledger = self.subject.ledger
         for name, cap in self.course.caps:
             if self._is_leased(cap):
@@ -290,14 +290,14 @@ class Case:
         ledger = self.subject.ledger
         return None if ledger is None or not self.moment.trusted else ledger.lease(name, self.now)
 
-    def _slot(self) -> DecisionOutput | None:
+    def slot(self) -> DecisionOutput | None:
         slot = self.trigger.policy.slot
         taken = self.subject.ledger is not None and self.subject.ledger.slots.get(slot) == self.held.cause_id
         return self.record(Reason.PRIORITY, f"slot {slot} is taken") if taken and not self.trigger.dry_run else None
 
-    def _group(self) -> DecisionOutput | None:
+    def group(self) -> DecisionOutput | None:
         group = self.trigger.policy.group
-        if group is None or group.holds(self._unit_id(group.unit)):
+        if group is None or group.holds(self.unit_id(group.unit)):
             return None
         return self.record(Reason.PRIORITY, f"in another part of group {group.name}")
 
@@ -325,7 +325,7 @@ class Case:
 
     # -- splits ---------------------------------------------------------------------------------------------------
 
-    def _unit_id(self, unit: str) -> str:
+    def unit_id(self, unit: str) -> str:
         if unit == "session" and self.held.event is not None and "session_id" in self.held.event.context:
             return str(self.held.event.context["session_id"])
         return self.state.device_id or self.subject_key if unit == "device" else self.subject_key
@@ -351,10 +351,10 @@ class Case:
     def _kept(self, name: str, unit: str, assign: Callable[[str], str]) -> str:
         """What was assigned at the first decision. By its hash alone for a session: the next one is another unit."""
         if unit == "session" and self.held.event is not None and "session_id" in self.held.event.context:
-            return assign(self._unit_id(unit))
+            return assign(self.unit_id(unit))
         kept = self.subject.assignments.get(name)
         if kept is None:
-            kept = self.subject.assignments[name] = assign(self._unit_id(unit))
+            kept = self.subject.assignments[name] = assign(self.unit_id(unit))
         return kept
 
     # -- the hour -------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def _register(grpc_server: grpc.aio.Server, parts: Parts, control: Control, iden
     event_service_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
     scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(ScoringServicer(scoring), grpc_server)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(ArtifactServicer(parts.distribution, switch), grpc_server)
-    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(results, store, clock), grpc_server)
+    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(results, store, fold, switch, clock), grpc_server)
     sync_file_service_pb2_grpc.add_SyncFileServiceServicer_to_server(SyncFileServicer(parts.sync_files), grpc_server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, grpc_server)
     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(IdentityServicer(identity, clock, control.hint), grpc_server)

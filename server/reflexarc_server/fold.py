@@ -20,6 +20,7 @@ from reflexarc_core.effect import Effect, RequestScore
 from reflexarc_core.effect import Record as RecordEffect
 from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
+from reflexarc_core.explain import Standing, standing
 from reflexarc_core.model import Scored
 from reflexarc_core.record import (
     CatalogInput,
@@ -129,6 +130,15 @@ class Fold:
                 read = ((slot.definition.name, slot.read(vector, now)) for slot in wanted)
                 given.append({name: value for name, value in read if value == value})
             return now, given
+
+    def explained(self, trigger_id: str, subject: str) -> Standing | None:
+        """How it stands between one of the server's triggers and a subject; None when either is not known here."""
+        with self._lock:
+            plan, state = self._engine.plan, self._engine.state
+            trigger, person = plan.triggers.get(trigger_id), self._links.canonical(subject)
+            if trigger is None or person not in state.subjects:
+                return None
+            return standing(plan, state, trigger, person, Moment(max(self._clock.now_ms(), state.engine_time), online=True))
 
     # -- the thread -----------------------------------------------------------------------------------------------
 

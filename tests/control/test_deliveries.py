@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reflexarc.backend import Backend
 from reflexarc_core.decision import Reason
+from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
 from reflexarc_proto.v1 import event_service_pb2, report_service_pb2
 from reflexarc_proto.wire import reason_from_proto, subject_to_proto
@@ -235,3 +237,19 @@ def test_a_decision_without_an_expiry_is_for_no_device(kiosk: Opened, stubs: Stu
     device.pages(1, "known:1")
     assert device.client.settle()
     assert device.shown == []
+
+
+def test_the_server_says_why_its_trigger_would_or_would_not_act(server: Server, tmp_path: Path) -> None:
+    kiosk = Kiosk(tmp_path / "kiosk", server.address)
+    kiosk.pages(2, "known:9")
+    backend = Backend(server.address, insecure=True)
+    wait_for(lambda: server.parts.fold.lag == 0)
+    told = backend.explain("third_page", "known:9")
+    assert told[0] == "false: features.page_views == 3.0   [features.page_views = 2.0]"
+    kiosk.pages(1, "known:9")
+    wait_for(lambda: any("FIRED" in line for line in backend.explain("third_page", "known:9")))
+    assert backend.explain("third_page", "known:nobody") == ["nothing is known of this subject here"]
+    with pytest.raises(InvalidEventError, match="no such trigger"):
+        backend.explain("nothing", "known:9")
+    backend.close()
+    kiosk.close()

@@ -21,6 +21,172 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ExplainTriggerRequest(_message.Message):
+    """Which trigger, for whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIGGER_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    trigger_id: _builtins.str
+    """The trigger, of the live catalog."""
+    @_builtins.property
+    def subject(self) -> _event_pb2.Subject:
+        """The subject."""
+
+    def __init__(
+        self,
+        *,
+        trigger_id: _builtins.str = ...,
+        subject: _event_pb2.Subject | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "trigger_id", b"trigger_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTriggerRequest: _TypeAlias = ExplainTriggerRequest  # noqa: Y015
+
+@_typing.final
+class ExplainedClause(_message.Message):
+    """One clause of a condition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """As it is written."""
+    outcome: _builtins.str
+    """true, false, or error where something it reads has no value."""
+    message: _builtins.str
+    """What is wrong. Empty means that it has a value."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What it read, by name, as text. Empty means nothing was there."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "outcome", b"outcome", "text", b"text", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedClause: _TypeAlias = ExplainedClause  # noqa: Y015
+
+@_typing.final
+class ExplainedCheck(_message.Message):
+    """One of the checks behind a condition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Which: paused, stale, warming, consent, confidence, reentry, cooldown, caps, slot, group, holdout, hours."""
+    reason: _decision_pb2.Reason.ValueType
+    """The reason it would give now. Not said means that it holds nothing back."""
+    detail: _builtins.str
+    """About what. Empty means that the name says it all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _decision_pb2.Reason.ValueType = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedCheck: _TypeAlias = ExplainedCheck  # noqa: Y015
+
+@_typing.final
+class ExplainTriggerResponse(_message.Message):
+    """The explanation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAUSES_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    CATALOG_DIGEST_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    catalog_digest: _builtins.str
+    """SHA-256 (hex) of the live catalog."""
+    @_builtins.property
+    def clauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedClause]:
+        """The condition's clauses, without an event. Empty for a trigger of devices, or a subject nothing is known of."""
+
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedCheck]:
+        """The checks that the trigger has, in their order. Empty as for clauses."""
+
+    @_builtins.property
+    def under_way(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Patterns, held actions and content sequences of the subject. Empty means none."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Decision]:
+        """Its last decisions for the subject, newest first, at most 5. Empty means none is stored."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The whole in words, a line each."""
+
+    def __init__(
+        self,
+        *,
+        clauses: _abc.Iterable[Global___ExplainedClause] | None = ...,
+        checks: _abc.Iterable[Global___ExplainedCheck] | None = ...,
+        under_way: _abc.Iterable[_builtins.str] | None = ...,
+        decisions: _abc.Iterable[_decision_pb2.Decision] | None = ...,
+        catalog_digest: _builtins.str = ...,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_digest", b"catalog_digest", "checks", b"checks", "clauses", b"clauses", "decisions", b"decisions", "lines", b"lines", "under_way", b"under_way"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTriggerResponse: _TypeAlias = ExplainTriggerResponse  # noqa: Y015
+
+@_typing.final
 class GetResultsRequest(_message.Message):
     """Which results."""
 

@@ -50,6 +50,11 @@ class ReportServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsResponse.FromString,
                 _registered_method=True)
+        self.ExplainTrigger = channel.unary_unary(
+                '/reflexarc.v1.ReportService/ExplainTrigger',
+                request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -77,6 +82,14 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainTrigger(self, request, context):
+        """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
+        explained there: what it decided last is told here too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.CountEvents,
                     request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsResponse.SerializeToString,
+            ),
+            'ExplainTrigger': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTrigger,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class ReportService:
             '/reflexarc.v1.ReportService/CountEvents',
             reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_report__service__pb2.CountEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainTrigger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.ReportService/ExplainTrigger',
+            reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class ReportServiceStub:
     """The decision records, newest first."""
     CountEvents: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.CountEventsRequest, _report_service_pb2.CountEventsResponse]
     """How many events of which type are stored."""
+    ExplainTrigger: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.ExplainTriggerRequest, _report_service_pb2.ExplainTriggerResponse]
+    """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
+    explained there: what it decided last is told here too.
+    """
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -51,6 +55,10 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """The decision records, newest first."""
     CountEvents: _aio.UnaryUnaryMultiCallable[_report_service_pb2.CountEventsRequest, _report_service_pb2.CountEventsResponse]  # type: ignore[assignment]
     """How many events of which type are stored."""
+    ExplainTrigger: _aio.UnaryUnaryMultiCallable[_report_service_pb2.ExplainTriggerRequest, _report_service_pb2.ExplainTriggerResponse]  # type: ignore[assignment]
+    """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
+    explained there: what it decided last is told here too.
+    """
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """What came of it all."""
@@ -78,5 +86,15 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_report_service_pb2.CountEventsResponse, _abc.Awaitable[_report_service_pb2.CountEventsResponse]]:
         """How many events of which type are stored."""
+
+    @_abc_1.abstractmethod
+    def ExplainTrigger(
+        self,
+        request: _report_service_pb2.ExplainTriggerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_service_pb2.ExplainTriggerResponse, _abc.Awaitable[_report_service_pb2.ExplainTriggerResponse]]:
+        """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
+        explained there: what it decided last is told here too.
+        """
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -38,6 +38,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "GetResults": f"{READ} {ADMIN}",
             "ListDecisions": f"{READ} {ADMIN}",
             "CountEvents": f"{READ} {ADMIN}",
+            "ExplainTrigger": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,

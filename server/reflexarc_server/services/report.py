@@ -8,23 +8,29 @@ import grpc
 
 from reflexarc_core.decision import Reason
 from reflexarc_core.errors import InvalidEventError
+from reflexarc_core.explain import NEVER_SEEN, lines_of
 from reflexarc_proto.v1 import decision_pb2, record_pb2
 from reflexarc_proto.v1 import report_service_pb2 as messages
 from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceServicer
 from reflexarc_proto.wire import reason_from_proto, reason_to_proto, subject_from_proto
 from reflexarc_server.clock import Clock
+from reflexarc_server.fold import Fold
+from reflexarc_server.live import Switch
 from reflexarc_server.results import Results, TriggerResult
 from reflexarc_server.store.port import Store
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
+EXPLAINED_DECISIONS: Final = 5
 
 
 class ReportServicer(ReportServiceServicer):
     """See the contract."""
 
-    def __init__(self, results: Results, store: Store, clock: Clock) -> None:
+    def __init__(self, results: Results, store: Store, fold: Fold, switch: Switch, clock: Clock) -> None:
         self._results = results
+        self._fold = fold
+        self._switch = switch
         self._store = store
         self._clock = clock
 
@@ -51,6 +57,35 @@ class ReportServicer(ReportServiceServicer):
             decisions=[record_pb2.LogRecord.FromString(body).decision for _, body in page],
             next_page_token=str(page[-1][0]) if len(rows) > size else "",
         )
+
+    def ExplainTrigger(
+        self,
+        request: messages.ExplainTriggerRequest,
+        context: grpc.ServicerContext,
+    ) -> messages.ExplainTriggerResponse:
+        catalog, subject = self._switch.live.catalog, subject_from_proto(request.subject)
+        trigger = catalog.triggers.get(request.trigger_id)
+        if trigger is None:
+            known = ", ".join(sorted(catalog.triggers)) or "none"
+            raise InvalidEventError("the live catalog has no such trigger", hint=f"known: {known}")
+        rows = self._store.decisions(0, EXPLAINED_DECISIONS, request.trigger_id, subject, "")
+        answer = messages.ExplainTriggerResponse(
+            decisions=[record_pb2.LogRecord.FromString(body).decision for _, body in rows], catalog_digest=catalog.digest
+        )
+        found = self._fold.explained(request.trigger_id, subject)
+        if found is None:
+            there = "it is a trigger of devices: ask the device" if trigger.placement == "edge" else NEVER_SEEN
+            answer.lines.append(there)
+            return answer
+        answer.lines.extend(lines_of(found))
+        answer.under_way.extend(found.under_way)
+        for clause in found.clauses:
+            values = {name: str(value) for name, value in clause.values.items()}
+            answer.clauses.add(text=clause.text, outcome=clause.outcome, values=values, message=clause.message)
+        for check in found.checks:
+            reason = reason_to_proto(Reason(check.reason)) if check.reason else decision_pb2.REASON_UNSPECIFIED
+            answer.checks.add(name=check.name, reason=reason, detail=check.detail)
+        return answer
 
     def CountEvents(self, request: messages.CountEventsRequest, context: grpc.ServicerContext) -> messages.CountEventsResponse:
         wanted = set(request.event_types)
