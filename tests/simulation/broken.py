@@ -9,7 +9,10 @@ from typing import Any
 from unittest import mock
 
 from reflexarc.transport import Pushed, Transport
+from reflexarc_core.chain import Instance
 from reflexarc_core.errors import TransportError
+from reflexarc_core.ledger import Ledger
+from reflexarc_core.policy import TREATED, Holdout
 from reflexarc_edge.clock import EngineClock
 from reflexarc_edge.cursor import Cursor
 from reflexarc_edge.log import Log
@@ -167,6 +170,46 @@ def hands_over_again() -> AbstractContextManager[Any]:
     return mock.patch.object(DeviceStore, "insert", inserted)
 
 
+# -- an engine ----------------------------------------------------------------------------------------------------------
+
+
+def forgets_a_use() -> AbstractContextManager[Any]:
+    """A cap remembers one use fewer than it allows."""
+
+    def used(ledger: Ledger, cap: str, now: int, count_max: int) -> None:
+        ledger.uses[cap] = [*ledger.uses.get(cap, ()), now][-count_max:][1:]
+
+    return mock.patch.object(Ledger, "use", used)
+
+
+def knows_no_night() -> AbstractContextManager[Any]:
+    """Every hour is open."""
+    return mock.patch("reflexarc_core.conclude.opens_next", lambda quiet, window, moment, now: now)
+
+
+def treats_everybody() -> AbstractContextManager[Any]:
+    """Nobody is held out."""
+    return mock.patch.object(Holdout, "assign", return_value=TREATED)
+
+
+def waits_again() -> AbstractContextManager[Any]:
+    """What waited goes on waiting when its time was over: it is over once more a little later."""
+    forget = Ledger.forget_instance
+
+    def forgotten(ledger: Ledger, trigger_id: str, key: str) -> Instance:
+        instance = forget(ledger, trigger_id, key)
+        ledger.instances.setdefault(trigger_id, {})[key] = replace(instance, wait_end=instance.wait_end + 3_600_000)
+        return instance
+
+    return mock.patch.object(Ledger, "forget_instance", forgotten)
+
+
+def loses_waits() -> AbstractContextManager[Any]:
+    """A snapshot holds no patterns."""
+    to_plain = Ledger.to_plain
+    return mock.patch.object(Ledger, "to_plain", lambda ledger: {**to_plain(ledger), "instances": {}})
+
+
 # -- all of them --------------------------------------------------------------------------------------------------------
 
 
@@ -207,4 +250,9 @@ FAULTS_PLANTED = (
         within=snapshots_too_much,
     ),
     Fault("an action is handed over twice", ("twice",), 12, within=hands_over_again),
+    Fault("a cap forgets a use", ("is used again",), 6, within=forgets_a_use),
+    Fault("quiet hours are not looked at", ("in quiet hours",), 6, within=knows_no_night),
+    Fault("nobody is held out", ("who is held out",), 6, within=treats_everybody),
+    Fault("a timer runs twice", ("patterns and timers",), 6, within=waits_again),
+    Fault("a restart loses waits", (MISFOLDED, "its state is not its log's", "of its log is", "replayed"), 6, within=loses_waits),
 )

@@ -51,6 +51,33 @@ triggers:
     on: [page_view]
     life: 3d
     action: offer
+  nudge:
+    pattern: {steps: [{event: product_interaction}, {no: purchase, within: 30m}]}
+    quiet: {from: "22:00", to: "08:00"}
+    cap: {count: 2, within: 1d}
+    holdout: 0.3
+    life: 1d
+    action: offer
+  silent:
+    inactive: {events: [page_view, content_view, product_interaction], for: 2d}
+    window: {from: "09:00", to: "17:00"}
+    reentry: after_exit
+    exit: [purchase]
+    life: 1d
+    action: campaign
+  funnel:
+    pattern: {within: 6h, steps: [{event: page_view}, {event: content_view, count: 2}]}
+    quiet: {from: "12:00", to: "13:00", then: drop}
+    holdout: 0.2
+    life: 1h
+    action: offer
+  daily:
+    on: [content_view]
+    condition: "true"
+    cap: {count: 1, each: day}
+    variants: {red: {share: 0.5}, blue: {share: 0.5, action: campaign}}
+    life: 1h
+    action: offer
   third_page:
     placement: server
     condition: features.page_views == 3.0
@@ -65,6 +92,8 @@ actions:
     payload: {title: Hello}
   offer:
     payload: {text: "hello"}
+caps:
+  pressure: {count: 3, within: 8h, triggers: [nudge, funnel, daily]}
 """
 
 
@@ -75,7 +104,7 @@ COOLDOWN_MS = {"re_engage": 3 * DAY, "offer": HOUR, "pricing": DAY, "third_page"
 def catalogs() -> tuple[Catalog, Catalog]:
     """The first catalog and the second, which greets nobody and waits for a fourth page."""
     head, tail = _FIRST.replace("version: first", "version: second").split("  greet:\n")
-    second = head + tail[tail.index("  third_page:") :]
+    second = head + tail[tail.index("  nudge:") :]
     return build_text(_FIRST), build_text(second.replace("page_views == 3.0", "page_views == 4.0"))
 
 

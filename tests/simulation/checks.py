@@ -17,6 +17,7 @@ from reflexarc_core.replay import decisions
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_from_proto
 from tests.simulation.catalogs import COOLDOWN_MS, catalogs
+from tests.simulation.policy_checks import check_act, check_caps, check_timers
 from tests.simulation.server import Numbering, Row, state_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Checks:
         self._events(rows)
         self._numbering(rows)
         self._cooldowns(rows)
+        self._policies(rows)
         self._counters(rows)
         self.fold()
         for device in self._world.devices:
@@ -202,6 +204,22 @@ class Checks:
                 )
             last[key] = decision.decision_time
 
+    def _policies(self, rows: list[Row]) -> None:
+        """No cap exceeded, nothing in quiet hours, nothing for who is held out."""
+        forked = {device.installation for device in self._world.devices if device.was_forked}
+        by_stream: dict[Numbering, list[tuple[int, Decision]]] = defaultdict(list)
+        for row in rows:
+            if row.kind != DECISION:
+                continue
+            decision = _decision(row)
+            if decision.reason is Reason.FIRED:
+                check_act(self._world.check, decision)
+            if row.installation and row.installation not in forked and decision.placement == "edge":
+                by_stream[row.installation, row.incarnation].append((row.seq, decision))
+        for key, made in by_stream.items():
+            in_order = [decision for _, decision in sorted(made, key=lambda pair: pair[0])]
+            check_caps(self._world.check, _name(key), in_order)
+
     def _counters(self, rows: list[Row]) -> None:
         counters = self._world.server.store.counters()
         events = sum(1 for row in rows if row.kind == EVENT)
@@ -263,6 +281,7 @@ class Checks:
         self._world.check(len(found) == len(held), f"{device.name}: {len(held)} decisions, replayed {len(found)}")
         self._world.check(state_of(engine) == state_of(device.up.runtime.engine), f"{device.name}: its state is not its log's")
         self._world.counts["decisions replayed"] += len(found)
+        self._world.counts["patterns completed"] += check_timers(self._world.check, device.name, records, log.installation)
 
 
 ENDS = ("at delivery", "the session ended", "nobody took it", "not handed over before a restart")

@@ -31,6 +31,7 @@ from reflexarc_server.down import Down
 from reflexarc_server.erasures import Erasures
 from reflexarc_server.fold import Fold
 from reflexarc_server.ingest import Ingest
+from reflexarc_server.leases import Leases
 from reflexarc_server.links import Links
 from reflexarc_server.live import Switch
 from reflexarc_server.records import row_of
@@ -145,9 +146,10 @@ class SimulatedServer:
         deliveries = Deliveries(self.store, links, lambda installation: None)
         self.fold = self.parts.fold(self.store, self.distribution, self, deliveries, links)
         erasures = Erasures(self.store, links, self, lambda installation: None, self.fold.wake)
-        gates = (erasures, deliveries)
+        leases = Leases(self.store, links, self.switch)
+        gates = (erasures, deliveries, leases)
         self.ingest = self.parts.ingest(self.store, self, lambda: self.switch.live.catalog, self.fold.wake, gates=gates)
-        self.down = Down(self.fold.values, deliveries, erasures, self.switch, self, lambda installation: None)
+        self.down = Down(self.fold.values, deliveries, erasures, leases, self.switch, self, lambda installation: None)
         answering = Answering(self.store, self.distribution, self.switch, self, self.down.pull, lambda: 0)
         self.files = SyncFiles(Uploads(self.folder), Unsigned(), self.store, self.ingest, answering)  # type: ignore[arg-type]
         self.store.at = self._at
