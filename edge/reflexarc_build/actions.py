@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from reflexarc_build.cel import check_expression
 from reflexarc_build.source import Mistakes, Node, Reading, shown
@@ -13,6 +14,7 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.trigger import Action, Field, Template
 
 _PART = re.compile(r"\$\{([^}]*)\}")
+PAYLOAD_FIELDS_MAX: Final = 256
 _IN_TEXT = ("string", "int", "uint", "bool")
 
 
@@ -21,7 +23,10 @@ def read_action(name: str, node: Node, names: Mapping[str, CelType], mistakes: M
     reading = Reading(node, f"action {name}", mistakes)
     fallback = reading.text("fallback", "en")
     payload: dict[str, Field] = {}
-    for field_name, field_node in reading.entries("payload"):
+    entries = reading.entries("payload")
+    if len(entries) > PAYLOAD_FIELDS_MAX:
+        mistakes.add(entries[-1][1], f"action {name}: a payload of {len(entries)} fields", f"at most {PAYLOAD_FIELDS_MAX}")
+    for field_name, field_node in entries[:PAYLOAD_FIELDS_MAX]:
         what = f"action {name}: {field_name}"
         if isinstance(field_node.value, dict):
             languages = {tag: _template(what, inner, names, mistakes) for tag, inner in field_node.items()}

@@ -76,12 +76,13 @@ class _Build:
 
     def catalog(self) -> Catalog:
         event_types = {name: self._event_type(name, node) for name, node in self.sections["event_types"].items()}
+        if len(self.sections["features"]) > FEATURE_COUNT_MAX:
+            node = list(self.sections["features"].values())[-1]
+            self.mistakes.add(node, f"{len(self.sections['features'])} features", f"at most {FEATURE_COUNT_MAX}")
+            self.mistakes.raise_if_any()
         features = {
             name: FeatureReader(event_types, self.mistakes).read(name, node) for name, node in self.sections["features"].items()
         }
-        if len(features) > FEATURE_COUNT_MAX:
-            node = list(self.sections["features"].values())[-1]
-            self.mistakes.add(node, f"{len(features)} features", f"at most {FEATURE_COUNT_MAX}")
         models = {name: self._model(name, node, event_types, features) for name, node in self.sections["models"].items()}
         self._check_outputs(models)
         # What expressions are checked against is sound only when the definitions are: stop here if they are not.

@@ -42,7 +42,7 @@ MISTAKES = {
     "an alias": ("a: &x {}\nb: *x\n", 2, "alias", "write the value out"),
     "a key that is a list": ("? [a, b]\n: c\n", 1, "no word", "NAME: VALUE"),
     "deep nesting": ("a: " + "[" * 2000 + "]" * 2000, 1, "nested deeper", ""),
-    "very many values": (HEAD + "version: [" + "1," * NODE_COUNT_MAX + "]\n", 2, "more than 100,000 values", "split"),
+    "very many values": (HEAD + "version: [" + "1," * NODE_COUNT_MAX + "]\n", 2, "more than 50,000 values", "split"),
     "half a character": (with_trigger('description: "\\ud800"'), 6, "half a character", "itself"),
     "a huge number": (payload(f"{{x: 0x{'f' * 5000}}}"), 8, "whole number", "in quotes"),
     "a missing action": (TRIGGER, 5, "no action 'a'", "none is defined"),
