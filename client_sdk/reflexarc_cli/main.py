@@ -19,6 +19,7 @@ import click
 
 import reflexarc
 from reflexarc_cli.access import Access, with_access
+from reflexarc_cli.catalog_commands import catalog
 from reflexarc_cli.device_commands import explain, stats
 from reflexarc_cli.doctor_command import doctor
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
@@ -29,7 +30,7 @@ from reflexarc_cli.simulate_command import simulate
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
 from reflexarc_cli.sync_commands import sync
-from reflexarc_core.errors import ReflexArcError, StorageError
+from reflexarc_core.errors import ReflexArcError
 
 SEED: Final = click.IntRange(0, 2**32 - 1)
 
@@ -171,41 +172,6 @@ def import_file(file: Path, mapping: str | None, server: str, rejected: Path | N
     _show(result, as_json)
 
 
-@cli.group()
-def catalog() -> None:
-    """Check and build catalogs."""
-
-
-@catalog.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
-    """Read a catalog and say everything that is wrong with it."""
-    try:
-        from reflexarc_build.reader import check_file
-    except ImportError:
-        raise _no_build() from None
-    built, unused = check_file(file)
-    for note in unused:
-        click.echo(f"note: {note}", err=True)
-    click.echo(
-        f"{file}: {len(built.event_types)} event types, {len(built.features)} features, {len(built.models)} models,"
-        f" {len(built.triggers)} triggers, digest {built.digest[:12]}"
-    )
-
-
-@catalog.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The built catalog (.json).")
-def build(file: Path, output: Path) -> None:
-    """Build a catalog for devices."""
-    built = _build(file)
-    try:
-        output.write_bytes(built.to_bytes())
-    except OSError as error:
-        raise StorageError(f"{output} cannot be written: {error.strerror}") from None
-    click.echo(f"{output}: {output.stat().st_size:,} bytes, digest {built.digest}")
-
-
 @cli.command(short_help="Results against the holdout, from a server.")
 @click.option("--server", required=True, envvar="REFLEXARC_SERVER", metavar="ADDRESS", help="host:port of the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -218,20 +184,22 @@ def results(server: str, as_json: bool, access: Access) -> None:
     _show(found, as_json)
 
 
-for command in (explain, stats, simulate, store, sync, subject, doctor, token, installation, key, rotate_signing_key, tls):
+for command in (
+    catalog,
+    explain,
+    stats,
+    simulate,
+    store,
+    sync,
+    subject,
+    doctor,
+    token,
+    installation,
+    key,
+    rotate_signing_key,
+    tls,
+):
     cli.add_command(command)
-
-
-def _build(file: Path) -> Any:
-    try:
-        from reflexarc_build.reader import build_file
-    except ImportError:
-        raise _no_build() from None
-    return build_file(file)
-
-
-def _no_build() -> ReflexArcError:
-    return ReflexArcError("catalogs cannot be built here", hint="pip install 'reflexarc[build]'")
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:

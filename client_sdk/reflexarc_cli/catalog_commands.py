@@ -1,0 +1,165 @@
+"""`reflexarc catalog`: check, build, compare, and say which version is live."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reflexarc_core.errors import ReflexArcError, StorageError
+
+if TYPE_CHECKING:
+    from reflexarc_cli.catalogs.difference import Change
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FOLDER = click.option("--in", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
+BY = click.option("--by", default=getpass.getuser, show_default="you", help="Who does it, for the history.")
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.group()
+def catalog() -> None:
+    """Check, build, compare and promote catalogs."""
+
+
+@catalog.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Read a catalog and say everything that is wrong with it."""
+    try:
+        from reflexarc_build.reader import check_file
+    except ImportError:
+        raise _no_build() from None
+    built, unused = check_file(file)
+    for note in unused:
+        click.echo(f"note: {note}", err=True)
+    click.echo(
+        f"{file}: {len(built.event_types)} event types, {len(built.features)} features, {len(built.models)} models,"
+        f" {len(built.triggers)} triggers, digest {built.digest[:12]}"
+    )
+
+
+@catalog.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The built catalog (.json).")
+def build(file: Path, output: Path) -> None:
+    """Build a catalog for devices."""
+    try:
+        from reflexarc_build.reader import build_file
+    except ImportError:
+        raise _no_build() from None
+    built = build_file(file)
+    try:
+        output.write_bytes(built.to_bytes())
+    except OSError as error:
+        raise StorageError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: {output.stat().st_size:,} bytes, digest {built.digest}")
+
+
+@catalog.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Say which definitions of NEW are not as in OLD, and in what. Exit status 0 whether or not there are any."""
+    from reflexarc.definitions import load_catalog
+    from reflexarc_cli.catalogs.difference import differ
+
+    one, other = load_catalog(old), load_catalog(new)
+    changes = differ(one, other)
+    if as_json:
+        found = {"old": one.digest, "new": other.digest, "changes": [change.to_json() for change in changes]}
+        click.echo(json.dumps(found))
+    else:
+        _print(changes)
+
+
+@catalog.command()
+@click.argument("file", type=FILE)
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Its folder, made if new.")
+@BY
+@click.option("--note", default="", help="Why, for the history.")
+@click.option("--needs-approval", is_flag=True, help="Let it wait until somebody else approves.")
+@YES
+def promote(file: Path, folder: Path, by: str, note: str, needs_approval: bool, yes: bool) -> None:
+    """Make a catalog the live one of a folder: FOLDER/live.json. What changes is told first."""
+    from reflexarc.definitions import load_catalog
+    from reflexarc_cli.catalogs.difference import differ
+    from reflexarc_cli.catalogs.versions import Versions
+    from reflexarc_core.catalog import Catalog
+
+    fresh, versions = load_catalog(file), Versions(folder)
+    _print(differ(versions.live() or Catalog(), fresh))
+    _ask("make it live" if not needs_approval else "propose it", yes)
+    click.echo(versions.promote(fresh, by, note, _now(), needs_approval=needs_approval))
+
+
+@catalog.command()
+@FOLDER
+@BY
+def approve(folder: Path, by: str) -> None:
+    """Make live what somebody else proposed."""
+    from reflexarc_cli.catalogs.versions import Versions
+
+    click.echo(Versions(folder).approve(by, _now()))
+
+
+@catalog.command()
+@FOLDER
+@click.option("--to", "digest", default="", metavar="DIGEST", help="Which version; the one before by default.")
+@BY
+@click.option("--note", default="", help="Why, for the history.")
+def rollback(folder: Path, digest: str, by: str, note: str) -> None:
+    """Make an earlier version live again."""
+    from reflexarc_cli.catalogs.versions import Versions
+
+    click.echo(Versions(folder).roll_back(digest, by, note, _now()))
+
+
+@catalog.command()
+@FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def history(folder: Path, as_json: bool) -> None:
+    """Say which versions were live, since when, and who made them so."""
+    from dataclasses import asdict
+
+    from reflexarc_cli.catalogs.versions import Versions
+
+    entries = Versions(folder).history()
+    if as_json:
+        click.echo(json.dumps({"history": [asdict(entry) for entry in entries]}))
+        return
+    for entry in entries:
+        click.echo(entry)
+    if not entries:
+        click.echo("nothing was promoted here yet", err=True)
+
+
+def _print(changes: list[Change]) -> None:
+    for change in changes:
+        for line in change.lines():
+            click.echo(line)
+    if not changes:
+        click.echo("no definition differs")
+
+
+def _ask(what: str, yes: bool) -> None:
+    """On a terminal somebody is asked; where nobody is, `--yes` has to say it."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: add --yes")
+    click.confirm(f"{what}?", abort=True)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _no_build() -> ReflexArcError:
+    return ReflexArcError("catalogs cannot be built here", hint="pip install 'reflexarc[build]'")
