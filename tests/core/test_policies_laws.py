@@ -98,6 +98,16 @@ def test_law_2_snapshots_between_all_inputs_change_nothing(seed: int) -> None:
     assert states[0] == states[1]
 
 
+@settings(max_examples=30)
+@given(seeds)
+def test_law_2_a_snapshot_holds_all_that_a_ledger_remembers(seed: int) -> None:
+    """Also what no decision shows before the next input: who took a slot."""
+    engine = Log(seed, 60).engine
+    kept = restored(engine)
+    for subject, state in engine.state.subjects.items():
+        assert kept.state.subjects[subject].ledger == state.ledger
+
+
 def test_law_2_has_patterns_and_held_actions_in_the_middle() -> None:
     """Else the law above would say nothing of them."""
     under_way: Counter[str] = Counter()
