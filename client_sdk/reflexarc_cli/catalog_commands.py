@@ -62,6 +62,24 @@ def build(file: Path, output: Path) -> None:
 
 
 @catalog.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to; standard output by default.")
+def schema(output: Path | None) -> None:
+    """Print the JSON Schema of a catalog's source, for editors."""
+    try:
+        from reflexarc_build.schema import catalog_schema
+    except ImportError:
+        raise _no_build() from None
+    text = json.dumps(catalog_schema(), indent=1) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{output} cannot be written: {error.strerror}") from None
+
+
+@catalog.command()
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
