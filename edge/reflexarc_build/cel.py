@@ -33,11 +33,30 @@ _FIELD_TYPES: Final = {
     "string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES,
 }  # fmt: skip
 _MESSAGES: Final = {"timestamp": ".google.protobuf.Timestamp", "duration": ".google.protobuf.Duration"}
+# Declared, never run: `checked_tree` puts what it means in its place.
+_GLOB: Final = cel.FunctionDecl(
+    "glob",
+    [cel.Overload("string_glob", return_type=cel.Type.BOOL, parameters=[cel.Type.STRING, cel.Type.STRING], is_member=True)],
+)
 
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_UNSUPPORTED = re.compile(r"unsupported syntax '([^']*)'")
+_TWO_VARIABLES = re.compile(r"\.(all|exists|exists_one|existsOne|transform\w+)\(\s*\w+\s*,\s*\w+\s*,")
+_EXTENSIONS: Final = {
+    "optional": "a value is there or not: has(event.NAME)",
+    "cel": "a part that occurs twice is a segment",
+    "math": "compare: a > b ? a : b",
+    "sets": "all and exists: a.all(x, x in b)",
+    "lists": "all, exists, exists_one, map and filter",
+    "base64": "compare the text as it came",
+    "regex": "matches()",
+    "proto": "name the fields of an event: event.NAME",
+    "net": "compare the text",
+}
 _NO_FIELD = re.compile(r"undefined field '([^']*)' not found in struct '(?:.*\.)?([^'.]*)'")
 _NO_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
+_WELL_KNOWN = re.compile(r"google\.protobuf\.(Timestamp|Duration)")
 _INT_LITERAL = re.compile(r"(?<![\w.])(\d+)(?![\w.])")
 _DOUBLE_LITERAL = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.])")
 
@@ -106,7 +125,7 @@ def _environment(known: tuple[tuple[str, str], ...]) -> Any:
             _add_field(message, f"{_PACKAGE}.{space}", field, number, cel_type)
         variables[space] = cel.Type(f"{_PACKAGE}.{space}")
     pool.AddSerializedFile(file.SerializeToString())
-    return cel.NewEnv(descriptor_pool=pool, variables=variables, extensions=[ext_strings.ExtStrings()])
+    return cel.NewEnv(descriptor_pool=pool, variables=variables, extensions=[ext_strings.ExtStrings()], functions=[_GLOB])
 
 
 def _library_type(cel_type: CelType) -> Any:
@@ -157,6 +176,9 @@ def _explained(said: str, text: str, names: Mapping[str, CelType]) -> Expression
     message, hint = found[3].replace(" [INVALID_ARGUMENT]", ""), ""
     if unknown := _UNDECLARED.search(message):
         message, hint = f"nothing is named {unknown[1]}", _nearest(unknown[1], names)
+        message, hint = _of_an_extension(unknown[1], text) or (message, hint)
+    elif unsupported := _UNSUPPORTED.search(message):
+        message, hint = f"{unsupported[1]} (optional values) is outside the profile", "a value is there or not: has(event.NAME)"
     elif no_field := _NO_FIELD.search(message):
         name = f"{no_field[2]}.{no_field[1]}"
         message, hint = f"nothing is named {name}", _nearest(name, names)
@@ -169,11 +191,43 @@ def _explained(said: str, text: str, names: Mapping[str, CelType]) -> Expression
     return ExpressionError(message, hint=hint, line=line, column=column)
 
 
+def _of_an_extension(name: str, text: str) -> tuple[str, str] | None:
+    """What a name is that only other extensions of CEL know, and what to write; None when it is no such name."""
+    space, dot, _ = name.partition(".")
+    called = dot or re.search(rf"\b{re.escape(name)}\s*\.\s*\w+\(", text)
+    if space in _EXTENSIONS and called:
+        return f"the extension {space} is outside the profile", _EXTENSIONS[space]
+    if not dot:
+        bound = re.search(rf"\bcel\.bind\(\s*{re.escape(name)}\s*,", text)
+        if bound:
+            return "the extension cel is outside the profile", _EXTENSIONS["cel"]
+        two = _TWO_VARIABLES.search(text)
+        if two:
+            return f"{two[1]} over two variables is outside the profile", "macros have one variable: event.tags.all(x, x != '')"
+    return None
+
+
+def _operand_types(types: str) -> list[str]:
+    """`(int, map(string, int))` as its parts."""
+    parts, depth = [""], 0
+    for character in types.removeprefix("(").removesuffix(")"):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [_WELL_KNOWN.sub(lambda found: found[1].lower(), part.strip()) for part in parts]
+
+
 def _no_overload(function: str, types: str, text: str, line: int, column: int) -> tuple[str, str]:
-    sign = function.strip("_").replace("_", "")
-    kinds = [kind.strip() for kind in types.strip("()").split(",")]
+    sign = function.strip("_@").replace("_", "")
+    kinds = _operand_types(types)
     message = f"{sign or function} does not go with {' and '.join(kinds)}"
     if sorted(kinds) != ["double", "int"]:
+        if sign == "[]":
+            return message, "only lists and maps are indexed; a field is named: event.NAME"
+        if sign == "%":
+            return message, "% is for whole numbers: int() around a double"
         hints = {"bool": "a condition joins what is true or false", "string": "compare text with text in quotes"}
         return message, next((hints[kind] for kind in kinds if kind in hints), "")
     rows = text.split("\n")

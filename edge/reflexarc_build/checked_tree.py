@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from reflexarc_build.glob import glob_node
 from reflexarc_core.condition import times
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.overloads import OVERLOADS
 from reflexarc_core.condition.tree import TRUE, Node
-from reflexarc_core.condition.types import CelType
+from reflexarc_core.condition.types import KEYS, CelType
 from reflexarc_core.condition.values import search_of
 from reflexarc_proto.cel import checked_pb2 as pb
 
@@ -25,12 +26,11 @@ _LITERAL_TIMES: Final = {
     "string_to_duration": ("duration", times.parse_duration),
 }
 _INSTEAD: Final = {
-    "double_to_string": "a double has no one text form; put it in a payload field of its own",
     "string_format": "join the parts with +",
-    "strings_quote": "leave the text as it is",
     "to_dyn": "every value has one type; convert with int(), double() or string()",
     "type": "types are known when the catalog is built",
     "int64_to_duration": 'write duration("90s")',
+    "duration_to_int64": "write .getSeconds()",
     "string_to_timestamp": 'only a literal, timestamp("2026-01-31T08:00:00Z"); declare the property as a timestamp instead',
     "string_to_duration": 'only a literal, duration("1h30m")',
 }
@@ -87,7 +87,7 @@ class TreeReader:
             return CelType("list", (element,)) if element else None
         if kind == "map_type":
             key, value = self._cel_type(found.map_type.key_type), self._cel_type(found.map_type.value_type)
-            return CelType("map", (key, value)) if key and value else None
+            return CelType("map", (key, value)) if key and value and key.kind in KEYS else None
         return None
 
     def _node(self, expr: Any, bound: frozenset[str]) -> Node:
@@ -150,8 +150,12 @@ class TreeReader:
     def _map(self, expr: Any, bound: frozenset[str]) -> Node:
         struct = expr.struct_expr
         if struct.message_name:
-            raise self._refuse(expr, f"messages ({struct.message_name}) are outside the profile")
+            hint = 'write the value: 5, "text", timestamp("2026-01-31T08:00:00Z")'
+            raise self._refuse(expr, f"messages ({struct.message_name}) are outside the profile", hint)
         if struct.entries:
+            key = self._cel_type(self.checked.type_map[struct.entries[0].map_key.id])
+            if key is not None and key.kind not in KEYS:
+                raise self._refuse(expr, f"a map with keys of {key}", f"keys are {', '.join(KEYS)}")
             self._type(expr)
         parts: list[Node] = []
         for entry in struct.entries:
@@ -166,6 +170,8 @@ class TreeReader:
         overload = self._overload(expr, arguments)
         if overload in _LITERAL_TIMES:
             return self._literal_time(expr, overload, arguments[0])
+        if overload == "string_glob":
+            return self._glob(arguments, bound)
         nodes = [self._node(argument, bound) for argument in arguments]
         if overload in ("logical_and", "logical_or"):
             tag = overload[8:]
@@ -175,12 +181,9 @@ class TreeReader:
             return ("if", *nodes)
         if overload not in OVERLOADS:
             raise self._refuse(expr, f"{call.function} ({overload}) is outside the profile", _INSTEAD.get(overload, ""))
-        if overload == "matches_string" and nodes[1][0] == "const":
-            try:
-                search_of(nodes[1][2])
-            except EvaluationError as error:
-                raise self._refuse(arguments[1], error.message, "patterns are RE2: github.com/google/re2/wiki/Syntax") from None
-        return ("call", overload, *nodes)
+        node: Node = ("call", overload, *nodes)
+        self._check_pattern(node, arguments[-1])
+        return node
 
     def _overload(self, expr: Any, arguments: list[Any]) -> str:
         function = expr.call_expr.function
@@ -188,9 +191,9 @@ class TreeReader:
         if len(found) != 1:
             raise self._refuse(expr, f"{function} over values whose types are not known", "every value has one type")
         name = str(found[0])
-        if name.endswith("_with_tz"):
-            hint = "times are UTC; add the offset as a duration"
-            raise self._refuse(expr, f"{function} with a time zone is outside the profile", hint)
+        if name.endswith("_tz"):
+            self._check_offset(arguments[1], function)
+            name = f"{name.removesuffix('_tz').removesuffix('_with')}_with_tz"  # the library has both spellings
         if name in ("equals", "not_equals", "in_list"):
             return self._by_operands(expr, name, arguments)
         return "matches_string" if name == "matches" else _MEMBER_SIZES.get(name, name)
@@ -203,6 +206,36 @@ class TreeReader:
             raise self._refuse(expr, f"{' and '.join(sorted(kinds))} are never equal", "convert one of them")
         return "in_list_double" if name == "in_list" and kinds == {"double"} else name
 
+    def _check_offset(self, argument: Any, function: str) -> None:
+        """A time zone by name means another offset every year, and hosts hold no database of them."""
+        hint = 'write a fixed offset, "+02:00", or leave it out for UTC'
+        if argument.const_expr.WhichOneof("constant_kind") != "string_value":
+            raise self._refuse(argument, f"{function} with a time zone that is no literal", hint)
+        text = argument.const_expr.string_value
+        try:
+            times.parse_offset(text)
+        except ValueError:
+            raise self._refuse(argument, f"{function} with the time zone {text!r}", hint) from None
+
+    def _glob(self, arguments: list[Any], bound: frozenset[str]) -> Node:
+        target, argument = arguments
+        if argument.const_expr.WhichOneof("constant_kind") != "string_value":
+            raise self._refuse(argument, "glob() of a pattern that is no literal", 'write it in quotes: glob("/shop/*")')
+        try:
+            node = glob_node(self._node(target, bound), argument.const_expr.string_value)
+        except ValueError as error:
+            raise self._refuse(argument, f"{argument.const_expr.string_value!r} is no glob", str(error)) from None
+        self._check_pattern(node, argument)
+        return node
+
+    def _check_pattern(self, node: Node, argument: Any) -> None:
+        """A constant pattern must be one that every host takes."""
+        if node[1] == "matches_string" and node[3][0] == "const":
+            try:
+                search_of(node[3][2])
+            except EvaluationError as error:
+                raise self._refuse(argument, error.message, "patterns are RE2: github.com/google/re2/wiki/Syntax") from None
+
     def _literal_time(self, expr: Any, overload: str, argument: Any) -> Node:
         kind, parse = _LITERAL_TIMES[overload]
         if argument.const_expr.WhichOneof("constant_kind") != "string_value":
@@ -212,8 +245,10 @@ class TreeReader:
             ns = parse(text)
         except ValueError as error:
             raise self._refuse(argument, f"{text!r} is no {kind}", str(error)) from None
-        if abs(ns) > times.DURATION_MAX:
-            raise self._refuse(argument, f"{text!r} is beyond 292 years", "stay between 1678 and 2261")
+        if kind == "timestamp" and not times.TIMESTAMP_MIN <= ns <= times.TIMESTAMP_MAX:
+            raise self._refuse(argument, f"{text!r} is outside the years 1 to 9999", "years have four digits, from 0001 on")
+        if kind == "duration" and abs(ns) > times.DURATION_MAX:
+            raise self._refuse(argument, f"{text!r} is beyond 292 years", "a duration is at most 2562047h")
         return ("const", kind, ns)
 
     def _comprehension(self, expr: Any, bound: frozenset[str]) -> Node:

@@ -1,115 +1,53 @@
-"""Random typed expressions and contexts for the differential test. Seeded; makes only what profile 1 allows."""
+"""Random typed expressions and contexts for the differential test. Seeded; makes only what profile 1 allows.
+
+Every expression is made as one text with alternatives, `differing(ours, the reference's)`, for the few places where the two
+are not asked the same question; `both` takes it apart. What they differ in on purpose: `has()` (the reference gets a bool
+instead, so that an absent operand is an error in both), `substring` with an end (the reference wrongly refuses the text's own
+end, so its text gets one character more), and `string()` of NaN, whose sign the reference writes out.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable
-from typing import Any
 
-OPERANDS = {
-    "event.s": "string",
-    "event.s2": "string",
-    "event.i": "int",
-    "event.i2": "int",
-    "event.d": "double",
-    "event.b": "bool",
-    "event.t": "timestamp",
-    "event.t2": "timestamp",
-    "event.r": "duration",
-    "event.ls": "list(string)",
-    "event.li": "list(int)",
-    "event.ld": "list(double)",
-    "event.y": "bytes",
-    "features.f": "double",
-    "features.g": "double",
-    "segments.v": "bool",
-    "risk": "double",
-    "factors": "map(string,double)",
-    "subject.known": "bool",
-}
+from tests.build.inputs import DOUBLES, DURATION_TEXTS, INTS, KEYS, OFFSETS, OPERANDS, PATTERNS, STRINGS, TIMESTAMP_TEXTS
 
-INTS = [0, 1, -1, 2, 3, 7, 10, -7, 60, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 1_700_000_000]
-DOUBLES = [
-    0.0,
-    -0.0,
-    0.5,
-    1.0,
-    -1.0,
-    0.7,
-    3.25,
-    1e18,
-    9.3e18,
-    -9.223372036854775808e18,
-    1.8e308 / 10,
-    math.inf,
-    -math.inf,
-    math.nan,
-]
-STRINGS = [
-    "",
-    "a",
-    "b",
-    "ab",
-    "aab",
-    " 1",
-    "(",
-    "12",
-    "-3",
-    "1.5",
-    "true",
-    "/pricing?x=1",
-    "Straße",
-    "ÀB\n",
-    "été a",
-    "１",
-    "\u2003x ",
-    "a,b,,c",
-    "😀z",
-]
-PATTERNS = ["^a", "b$", "a.*b", "[0-9]+", r"\d", r"\bx", "(?i)PRIC", "^$", r"\w+\s\w", "z|/p", "(a|b)+c?"]
-TIMES_MS = [
-    0,
-    1,
-    -1,
-    999,
-    1_700_000_000_123,
-    -62_000_000_000_000,
-    86_400_000 * 59,
-    951_782_400_000,
-    4_102_444_800_000,
-    8_999_999_999_999,
-]
-DURATIONS_MS = [0, 1, -1, 999, 1_500, -3_600_001, 86_400_000, 90_061_001, -(2**40)]
-DURATION_TEXTS = ["0s", "1h30m", "250ms", "-1.5s", "1.000000001s", "24h", "2000000h", "1us", "3ns"]
-TIMESTAMP_TEXTS = [
-    "2026-01-31T08:00:00Z",
-    "1970-01-01T00:00:00.123456789Z",
-    "2000-02-29T23:59:59+02:00",
-    "1969-12-31T23:59:59.5Z",
-]
-KEYS = ["a", "b", "recency", ""]
+LISTS = ("string", "int", "double", "uint", "bool", "bytes", "timestamp", "duration")
+MAPS = ("map(string,double)", "map(int,string)", "map(uint,int)", "map(bool,double)", "map(string,list(string))")
+_START, _OR, _END = "\ue001", "\ue002", "\ue003"
+_ALTERNATIVES = re.compile(f"{_START}([^{_START}{_OR}{_END}]*){_OR}([^{_START}{_OR}{_END}]*){_END}")
 
 Make = Callable[["Maker", int], str]
 
 
-def context(rng: random.Random) -> dict[str, Any]:
-    """Operand values by dotted name; each is absent now and then. Times in milliseconds."""
-    few = lambda pool: [rng.choice(pool) for _ in range(rng.choice([0, 1, 2, 3, 5]))]  # noqa: E731
-    drawn = {
-        "string": lambda: rng.choice(STRINGS),
-        "int": lambda: rng.choice(INTS),
-        "double": lambda: rng.choice(DOUBLES),
-        "bool": lambda: rng.random() < 0.5,
-        "timestamp": lambda: rng.choice(TIMES_MS),
-        "duration": lambda: rng.choice(DURATIONS_MS),
-        "list(string)": lambda: few(STRINGS),
-        "list(int)": lambda: few(INTS),
-        "list(double)": lambda: few(DOUBLES),
-        "bytes": lambda: rng.choice([b"", b"a", b"\xff\xc3", "é".encode()]),
-        "map(string,double)": lambda: {key: rng.choice(DOUBLES) for key in few(KEYS)},
-    }
-    return {name: drawn[kind]() for name, kind in OPERANDS.items() if rng.random() > 0.12}
+def differing(ours: str, theirs: str) -> str:
+    """A part that the reference is given as another text."""
+    return f"{_START}{ours}{_OR}{theirs}{_END}"
+
+
+def both(text: str) -> tuple[str, str]:
+    """The text for us, and the text for the reference."""
+    sides = []
+    for side in (r"\1", r"\2"):
+        whole, count = text, 1
+        while count:
+            whole, count = _ALTERNATIVES.subn(side, whole)
+        sides.append(whole)
+    return sides[0], sides[1]
+
+
+def flag(name: str) -> str:
+    """The reference's variable that says whether an operand is there."""
+    return "has_" + name.replace(".", "_")
+
+
+def key_and_value(kind: str) -> tuple[str, str]:
+    """The types of a map's keys and values."""
+    key, _, value = kind[4:-1].partition(",")
+    return key, value
 
 
 class Maker:
@@ -136,29 +74,39 @@ class Maker:
         if kind == "bool":
             return rng.choice(["true", "false"])
         if kind == "int":
-            return str(rng.choice([i for i in INTS if i > -(2**63)]))
+            return rng.choice([str(rng.choice(INTS)), str(rng.choice(INTS)), "0x1F", "-0xA"])
         if kind == "uint":
-            return rng.choice(["0u", "1u", "7u", "18446744073709551615u", "uint(event.i)"])
+            return rng.choice(["0u", "1u", "7u", "18446744073709551615u", "0xFFu", "uint(event.i)"])
         if kind == "double":
-            return repr(rng.choice([d for d in DOUBLES if math.isfinite(d)]))
+            finite = repr(rng.choice([d for d in DOUBLES if math.isfinite(d)]))
+            return rng.choice([finite, finite, ".5", "1e-7", "123456.789", "double('nan')", "(1.0 / 0.0)"])
         if kind == "string":
-            return quoted(rng.choice(STRINGS))
+            return rng.choice(
+                [quoted(rng.choice(STRINGS)), quoted(rng.choice(STRINGS)), r"r'\d'", "'''a'b'''", r"'\u00e9\141\x61'"]
+            )
         if kind == "bytes":
-            return rng.choice(["b'a'", "b''", "b'\\xff'"])
+            return rng.choice(["b'a'", "b''", "b'\\xff'", "b'\\303\\251'", "b'é'"])
         if kind == "timestamp":
             return f"timestamp('{rng.choice(TIMESTAMP_TEXTS)}')"
         if kind == "duration":
             return f"duration('{rng.choice(DURATION_TEXTS)}')"
         if kind.startswith("list("):
             return "[" + ", ".join(self.make(kind[5:-1], depth - 1) for _ in range(rng.choice([1, 2, 3]))) + "]"
-        return "{" + ", ".join(f"'{key}': {self.make('double', depth - 1)}" for key in rng.sample(KEYS, 2)) + "}"
+        key_kind, value = key_and_value(kind)
+        pool = {"string": [f"'{key}'" for key in KEYS], "int": ["-1", "0", "3"], "uint": ["0u", "1u"], "bool": ["true", "false"]}
+        keys = rng.sample(pool[key_kind], 2) if rng.random() < 0.8 else ["event.s"] if key_kind == "string" else ["event.i"]
+        if key_kind in ("uint", "bool") and keys == ["event.i"]:
+            keys = ["event.u" if key_kind == "uint" else "event.b"]
+        return "{" + ", ".join(f"{key}: {self.make(value, depth - 1)}" for key in keys) + "}"
 
     def element(self, kind: str, over: str, depth: int, macro: str) -> str:
         """`LIST.macro(x, EXPRESSION of kind)`."""
         name = f"x{len(self.locals)}"
-        items = self.make(f"list({over})", depth)
-        self.locals.append((name, over))
+        items = self.make(over if over.startswith("map(") else f"list({over})", depth)
+        self.locals.append((name, key_and_value(over)[0] if over.startswith("map(") else over))
         body = self.make(kind, depth)
+        if macro == "map" and self.rng.random() < 0.3:
+            body = f"{self.make('bool', depth - 1)}, {body}"
         self.locals.pop()
         return f"{items}.{macro}({name}, {body})"
 
@@ -187,27 +135,53 @@ def _compared(maker: Maker, depth: int) -> str:
 
 
 def _equal(maker: Maker, depth: int) -> str:
-    kind = maker.rng.choice(["list(string)", "list(int)", "list(double)", "map(string,double)"])
+    kind = maker.rng.choice([*(f"list({kind})" for kind in LISTS), *MAPS, "list(list(int))"])
     return f"({maker.make(kind, depth)} {maker.rng.choice(['==', '!='])} {maker.make(kind, depth)})"
 
 
 def _in(maker: Maker, depth: int) -> str:
-    kind = maker.rng.choice(["string", "int", "double"])
+    if maker.rng.random() < 0.3:
+        held = maker.rng.choice(MAPS)
+        return f"({maker.make(key_and_value(held)[0], depth)} in {maker.make(held, depth)})"
+    kind = maker.rng.choice([*LISTS, "string", "int", "double", "list(int)"])
     return f"({maker.make(kind, depth)} in {maker.make(f'list({kind})', depth)})"
 
 
 def _macro(maker: Maker, depth: int) -> str:
-    over = maker.rng.choice(["string", "int", "double"])
+    over = maker.rng.choice([*LISTS, "string", "int", "double", "list(int)", *MAPS])
     return maker.element("bool", over, min(depth, 2), maker.rng.choice(["exists", "all", "exists_one"]))
 
 
 def _pattern(maker: Maker, depth: int) -> str:
     pattern = quoted(maker.rng.choice(PATTERNS)) if maker.rng.random() < 0.9 else "event.s"
-    return f"{maker.make('string', depth)}.matches({pattern})"
+    text = maker.make("string", depth)
+    return f"{text}.matches({pattern})" if maker.rng.random() < 0.8 else f"matches({text}, {pattern})"
 
 
 def _has(maker: Maker, _: int) -> str:
-    return f"has({maker.rng.choice([name for name in OPERANDS if '.' in name])})"
+    if maker.rng.random() < 0.2:
+        return maker.rng.choice(["has(factors.recency)", "has(tags.a)", "has({'a': 1}.b)"])
+    name = maker.rng.choice([name for name in OPERANDS if "." in name])
+    return differing(f"has({name})", flag(name))
+
+
+def _local_time(maker: Maker, depth: int) -> str:
+    get = maker.rng.choice(["FullYear", "Month", "DayOfMonth", "Date", "DayOfWeek", "DayOfYear", "Hours", "Minutes",
+                            "Seconds", "Milliseconds"])  # fmt: skip
+    return f"{maker.make('timestamp', depth)}.get{get}('{maker.rng.choice(OFFSETS)}')"
+
+
+def _part(maker: Maker, depth: int) -> str:
+    text, start, end = maker.make("string", depth), maker.make("int", min(depth, 1)), maker.make("int", min(depth, 1))
+    if maker.rng.random() < 0.6:
+        start, end = str(maker.rng.choice([0, 1, 2])), maker.rng.choice([str(maker.rng.choice([1, 2, 3, 5])), f"size({text})"])
+    theirs = f"({end} <= size({text}) ? ({text} + '.').substring({start}, {end}) : [''][1])"
+    return differing(f"{text}.substring({start}, {end})", theirs)
+
+
+def _number_text(maker: Maker, depth: int) -> str:
+    number = maker.make("double", min(depth, 1))
+    return differing(f"string({number})", f"({number} == {number} ? string({number}) : 'nan')")
 
 
 def _filtered(over: str) -> Make:
@@ -215,7 +189,7 @@ def _filtered(over: str) -> Make:
 
 
 def _mapped(over: str) -> Make:
-    return lambda maker, depth: maker.element(over, maker.rng.choice(["string", "int"]), min(depth, 2), "map")
+    return lambda maker, depth: maker.element(over, maker.rng.choice([*LISTS, "list(int)"]), min(depth, 2), "map")
 
 
 _BOOL = _forms(
@@ -229,44 +203,59 @@ _BOOL = _forms(
     "@string@.endsWith(@string@)",
     "(@string@ in @map(string,double)@)",
     "bool(@string@)",
+    "bool(@bool@)",
+    "(@map(bool,double)@[@bool@] > @double@)",
+    "@list(bool)@[@int@]",
 )
 FORMS: dict[str, list[Make]] = {
     "bool": [*_BOOL, *([_compared] * 5), _equal, _in, _in, _macro, _macro, _pattern, _has, _has],
-    "int": _forms(
-        "(@int@ + @int@)",
-        "(@int@ - @int@)",
-        "(@int@ * @int@)",
-        "(@int@ / @int@)",
-        "(@int@ % @int@)",
-        "-(@int@)",
-        "size(@string@)",
-        "@list(string)@.size()",
-        "size(@bytes@)",
-        "size(@map(string,double)@)",
-        "int(@double@)",
-        "int(@string@)",
-        "int(@uint@)",
-        "int(@timestamp@)",
-        "@list(int)@[@int@]",
-        "@timestamp@.getFullYear()",
-        "@timestamp@.getMonth()",
-        "@timestamp@.getDate()",
-        "@timestamp@.getDayOfMonth()",
-        "@timestamp@.getDayOfWeek()",
-        "@timestamp@.getDayOfYear()",
-        "@timestamp@.getHours()",
-        "@timestamp@.getMinutes()",
-        "@timestamp@.getSeconds()",
-        "@timestamp@.getMilliseconds()",
-        "@duration@.getHours()",
-        "@duration@.getMinutes()",
-        "@duration@.getSeconds()",
-        "@duration@.getMilliseconds()",
-        "@string@.indexOf(@string@)",
-        "@string@.indexOf(@string@, @int@)",
-        "@string@.lastIndexOf(@string@)",
-        "@string@.lastIndexOf(@string@, @int@)",
-    ),
+    "int": [
+        _local_time,
+        _local_time,
+        _local_time,
+        *_forms(
+            "(@int@ + @int@)",
+            "(@int@ - @int@)",
+            "(@int@ * @int@)",
+            "(@int@ / @int@)",
+            "(@int@ % @int@)",
+            "-(@int@)",
+            "size(@string@)",
+            "@list(string)@.size()",
+            "size(@bytes@)",
+            "size(@map(string,double)@)",
+            "int(@double@)",
+            "int(@string@)",
+            "int(@uint@)",
+            "int(@timestamp@)",
+            "@list(int)@[@int@]",
+            "@timestamp@.getFullYear()",
+            "@timestamp@.getMonth()",
+            "@timestamp@.getDate()",
+            "@timestamp@.getDayOfMonth()",
+            "@timestamp@.getDayOfWeek()",
+            "@timestamp@.getDayOfYear()",
+            "@timestamp@.getHours()",
+            "@timestamp@.getMinutes()",
+            "@timestamp@.getSeconds()",
+            "@timestamp@.getMilliseconds()",
+            "@duration@.getHours()",
+            "@duration@.getMinutes()",
+            "@duration@.getSeconds()",
+            "@duration@.getMilliseconds()",
+            "@string@.indexOf(@string@)",
+            "@string@.indexOf(@string@, @int@)",
+            "@string@.lastIndexOf(@string@)",
+            "@string@.lastIndexOf(@string@, @int@)",
+            "int(@int@)",
+            "@map(uint,int)@[@uint@]",
+            "@list(list(int))@[@int@][@int@]",
+            "size(@list(list(int))@)",
+            "size(@list(bool)@)",
+            "@list(duration)@.size()",
+            "tags.a.size()",
+        ),
+    ],
     "uint": _forms(
         "(@uint@ + @uint@)",
         "(@uint@ - @uint@)",
@@ -276,6 +265,8 @@ FORMS: dict[str, list[Make]] = {
         "uint(@int@)",
         "uint(@double@)",
         "uint(@string@)",
+        "uint(@uint@)",
+        "@list(uint)@[@int@]",
     ),
     "double": _forms(
         "(@double@ + @double@)",
@@ -289,43 +280,80 @@ FORMS: dict[str, list[Make]] = {
         "@map(string,double)@[@string@]",
         "factors.recency",
         "@list(double)@[@int@]",
+        "double(@double@)",
+        "@map(bool,double)@[@bool@]",
     ),
-    "string": _forms(
-        "(@string@ + @string@)",
-        "string(@int@)",
-        "string(@bool@)",
-        "string(@bytes@)",
-        "string(@uint@)",
-        "string(@timestamp@)",
-        "string(@duration@)",
-        "@string@.charAt(@int@)",
-        "@string@.lowerAscii()",
-        "@string@.upperAscii()",
-        "@string@.replace(@string@, @string@)",
-        "@string@.replace(@string@, @string@, @int@)",
-        "@string@.substring(@int@)",
-        "@string@.trim()",
-        "@list(string)@.join()",
-        "@list(string)@.join(@string@)",
-        "@list(string)@[@int@]",
-        "@string@.reverse()",
-    ),
-    "bytes": _forms("(@bytes@ + @bytes@)", "bytes(@string@)"),
+    "string": [
+        _part,
+        _part,
+        _number_text,
+        _number_text,
+        *_forms(
+            "(@string@ + @string@)",
+            "string(@int@)",
+            "string(@bool@)",
+            "string(@bytes@)",
+            "string(@uint@)",
+            "string(@timestamp@)",
+            "string(@duration@)",
+            "@string@.charAt(@int@)",
+            "@string@.lowerAscii()",
+            "@string@.upperAscii()",
+            "@string@.replace(@string@, @string@)",
+            "@string@.replace(@string@, @string@, @int@)",
+            "@string@.substring(@int@)",
+            "@string@.trim()",
+            "@list(string)@.join()",
+            "@list(string)@.join(@string@)",
+            "@list(string)@[@int@]",
+            "@string@.reverse()",
+            "strings.quote(@string@)",
+            "string(@string@)",
+            "@map(int,string)@[@int@]",
+            "tags.a[@int@]",
+        ),
+    ],
+    "bytes": _forms("(@bytes@ + @bytes@)", "bytes(@string@)", "bytes(@bytes@)", "@list(bytes)@[@int@]"),
     "timestamp": _forms(
-        "(@timestamp@ + @duration@)", "(@timestamp@ - @duration@)", "(@duration@ + @timestamp@)", "timestamp(@int@)"
+        "(@timestamp@ + @duration@)",
+        "(@timestamp@ - @duration@)",
+        "(@duration@ + @timestamp@)",
+        "timestamp(@int@)",
+        "timestamp(@timestamp@)",
+        "@list(timestamp)@[@int@]",
     ),
-    "duration": _forms("(@duration@ + @duration@)", "(@duration@ - @duration@)", "(@timestamp@ - @timestamp@)"),
+    "duration": _forms(
+        "(@duration@ + @duration@)",
+        "(@duration@ - @duration@)",
+        "(@timestamp@ - @timestamp@)",
+        "duration(@duration@)",
+        "@list(duration)@[@int@]",
+    ),
     "list(string)": [
         *_forms(
             "(@list(string)@ + @list(string)@)",
             "@string@.split(@string@)",
             "@string@.split(@string@, @int@)",
             "[@string@, @string@]",
+            "@map(string,list(string))@[@string@]",
         ),
         _filtered("string"),
         _mapped("string"),
     ],
-    "list(int)": [*_forms("(@list(int)@ + @list(int)@)", "[@int@, @int@]"), _filtered("int"), _mapped("int")],
-    "list(double)": [*_forms("(@list(double)@ + @list(double)@)", "[@double@]"), _filtered("double"), _mapped("double")],
-    "map(string,double)": _forms("{'a': @double@, 'b': @double@}", "{@string@: @double@}"),
+    "list(int)": [
+        *_forms("(@list(int)@ + @list(int)@)", "[@int@, @int@]", "@list(list(int))@[@int@]"),
+        _filtered("int"),
+        _mapped("int"),
+    ],
+    "list(list(int))": [*_forms("(@list(list(int))@ + @list(list(int))@)", "[@list(int)@]"), _mapped("list(int)")],
+    **{
+        f"list({kind})": [
+            *_forms(f"(@list({kind})@ + @list({kind})@)", f"[@{kind}@]", f"([] + [@{kind}@])"),
+            _filtered(kind),
+            _mapped(kind),
+        ]
+        for kind in LISTS
+        if kind not in ("string", "int")
+    },
+    **{kind: [lambda maker, depth, kind=kind: maker.literal(kind, depth)] for kind in MAPS},  # type: ignore[misc]
 }

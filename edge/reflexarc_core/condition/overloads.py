@@ -67,6 +67,19 @@ _SAME: Final = {
     "duration_to_duration": "duration",
 }  # fmt: skip
 
+_GETTERS: Final = (
+    ("timestamp_to_year", times.year, ".getFullYear"),
+    ("timestamp_to_month", times.month, ".getMonth"),
+    ("timestamp_to_day_of_month", times.day_of_month, ".getDayOfMonth"),
+    ("timestamp_to_day_of_month_1_based", times.date, ".getDate"),
+    ("timestamp_to_day_of_week", times.day_of_week, ".getDayOfWeek"),
+    ("timestamp_to_day_of_year", times.day_of_year, ".getDayOfYear"),
+    ("timestamp_to_hours", times.hours, ".getHours"),
+    ("timestamp_to_minutes", times.minutes, ".getMinutes"),
+    ("timestamp_to_seconds", times.seconds, ".getSeconds"),
+    ("timestamp_to_milliseconds", times.milliseconds, ".getMilliseconds"),
+)
+
 
 def _checked(check: Callable[[Any], Any], act: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda a, b: check(act(a, b))
@@ -87,7 +100,14 @@ def _table() -> dict[str, Overload]:
         table[name] = _operator(result, f"{check.__name__}({{0}} {sign} {{1}})", _checked(check, act), sign)
     for name, kind in _SAME.items():
         table[name] = _operator(kind, "{0}", _same, kind)
+    for name, get, text in _GETTERS:
+        table[name] = _by_name(1, "int", get, text)
+        table[f"{name}_with_tz"] = Overload(2, "int", f"{get.__name__}(shifted({{0}}, {{1}}))", _at_offset(get), text)
     return table
+
+
+def _at_offset(get: Callable[[int], int]) -> Callable[[int, str], int]:
+    return lambda ns, offset: get(times.shifted(ns, offset))
 
 
 OVERLOADS: Final[dict[str, Overload]] = {
@@ -135,21 +155,12 @@ OVERLOADS: Final[dict[str, Overload]] = {
     "bool_to_string": _operator("string", "('true' if {0} else 'false')", lambda a: "true" if a else "false", "string"),
     "int64_to_string": _operator("string", "str({0})", str, "string"),
     "uint64_to_string": _operator("string", "str({0})", str, "string"),
+    "double_to_string": _by_name(1, "string", values.double_to_string, "string"),
     "bytes_to_string": _by_name(1, "string", values.bytes_to_string, "string"),
     "timestamp_to_string": _by_name(1, "string", times.timestamp_text, "string"),
     "duration_to_string": _by_name(1, "string", times.duration_text, "string"),
     "string_to_bytes": _operator("bytes", "{0}.encode()", str.encode, "bytes"),
     "int64_to_timestamp": _by_name(1, "timestamp", times.seconds_to_timestamp, "timestamp"),
-    "timestamp_to_year": _by_name(1, "int", times.year, ".getFullYear"),
-    "timestamp_to_month": _by_name(1, "int", times.month, ".getMonth"),
-    "timestamp_to_day_of_month": _by_name(1, "int", times.day_of_month, ".getDayOfMonth"),
-    "timestamp_to_day_of_month_1_based": _by_name(1, "int", times.date, ".getDate"),
-    "timestamp_to_day_of_week": _by_name(1, "int", times.day_of_week, ".getDayOfWeek"),
-    "timestamp_to_day_of_year": _by_name(1, "int", times.day_of_year, ".getDayOfYear"),
-    "timestamp_to_hours": _by_name(1, "int", times.hours, ".getHours"),
-    "timestamp_to_minutes": _by_name(1, "int", times.minutes, ".getMinutes"),
-    "timestamp_to_seconds": _by_name(1, "int", times.seconds, ".getSeconds"),
-    "timestamp_to_milliseconds": _by_name(1, "int", times.milliseconds, ".getMilliseconds"),
     "duration_to_hours": _by_name(1, "int", times.whole_hours, ".getHours"),
     "duration_to_minutes": _by_name(1, "int", times.whole_minutes, ".getMinutes"),
     "duration_to_seconds": _by_name(1, "int", times.whole_seconds, ".getSeconds"),
@@ -169,6 +180,7 @@ OVERLOADS: Final[dict[str, Overload]] = {
     "string_substring_int_int": _by_name(3, "string", values.substring, ".substring"),
     "string_trim": _by_name(1, "string", values.trim, ".trim"),
     "string_reverse": _operator("string", "{0}[::-1]", lambda text: text[::-1], ".reverse"),
+    "strings_quote": _by_name(1, "string", values.quote, "strings.quote"),
     "list_join": _by_name(1, "string", values.join, ".join"),
     "list_join_string": _by_name(2, "string", values.join, ".join"),
 }
@@ -191,4 +203,5 @@ GLOBALS: Final[dict[str, Any]] = {
     "in_uint": values.in_uint,
     "as_timestamp": times.as_timestamp,
     "as_duration": times.as_duration,
+    "shifted": times.shifted,
 }

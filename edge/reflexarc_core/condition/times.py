@@ -7,6 +7,7 @@ years). Must never read a clock.
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from typing import Final
 
@@ -17,9 +18,11 @@ NS: Final = 1_000_000_000
 TIMESTAMP_MIN: Final = -62_135_596_800 * NS
 TIMESTAMP_MAX: Final = 253_402_300_800 * NS - 1
 DURATION_MAX: Final = 2**63 - 1
+CYCLE: Final = 146_097 * 86_400 * NS  # the Gregorian calendar's, 400 years
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1)
 _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
+_OFFSET = re.compile(r"([+-]?)([01]\d|2[0-3]):([0-5]\d)\Z", re.ASCII)
 _DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|ms|s|m|h))+\Z", re.ASCII)
 _DURATION_PART = re.compile(r"(\d*)\.?(\d*)(ns|us|ms|s|m|h)", re.ASCII)
 _UNITS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NS, "m": 60 * NS, "h": 3_600 * NS}
@@ -78,12 +81,37 @@ def to_seconds(ns: int) -> int:
 
 
 def _date(ns: int) -> datetime.datetime:
+    if not TIMESTAMP_MIN <= ns <= TIMESTAMP_MAX:  # an offset led beyond: 400 years on or back every day is alike
+        ns += CYCLE if ns < TIMESTAMP_MIN else -CYCLE
     return _EPOCH + datetime.timedelta(seconds=as_timestamp(ns) // NS)
 
 
+@functools.lru_cache(maxsize=64)
+def parse_offset(text: str) -> int:
+    """`+02:00`, `-03:30` or `UTC` in nanoseconds. Raises ValueError for anything else: names of zones above all, since
+    what they mean changes from year to year."""
+    if text == "UTC":
+        return 0
+    found = _OFFSET.match(text)
+    if not found:
+        raise ValueError("write a fixed offset, such as +02:00")
+    size = (int(found[2]) * 60 + int(found[3])) * 60 * NS
+    return -size if found[1] == "-" else size
+
+
+def shifted(ns: int, offset: str) -> int:
+    """The moment as a clock at that offset shows it, to be read as if it were UTC. Raises EvaluationError for no offset."""
+    try:
+        return ns + parse_offset(offset)
+    except ValueError as error:
+        raise EvaluationError(kinds.CONVERSION, None, f"{offset!r}: {error}") from None
+
+
 def year(ns: int) -> int:
-    """Year."""
-    return _date(ns).year
+    """Year; 0 and 10000 are those that an offset leads to."""
+    if TIMESTAMP_MIN <= ns <= TIMESTAMP_MAX:
+        return _date(ns).year
+    return 0 if ns < TIMESTAMP_MIN else 10_000
 
 
 def month(ns: int) -> int:

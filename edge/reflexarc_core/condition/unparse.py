@@ -71,7 +71,7 @@ def _call(node: Node) -> tuple[str, int]:
     if text.startswith("."):
         rest = ", ".join(unparse(argument) for argument in arguments[1:])
         return f"{_within(arguments[0], _TIGHT)}{text}({rest})", _TIGHT
-    if text.isalpha() and text != "in":
+    if (text.isalpha() and text != "in") or text == "strings.quote":
         return f"{text}({unparse(arguments[0])})", _TIGHT
     if len(arguments) == 1:
         inner = _within(arguments[0], 6)

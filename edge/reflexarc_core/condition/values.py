@@ -20,12 +20,17 @@ INT_MAX: Final = 2**63 - 1
 UINT_MAX: Final = 2**64 - 1
 TEXT_LENGTH_MAX: Final = 1_048_576  # of a string or bytes an expression builds
 LIST_LENGTH_MAX: Final = 65_536  # of a list an expression builds
+DIGITS_BEFORE_EXPONENT: Final = 6  # a double of a million is written 1e+06
 PATTERN_LENGTH_MAX: Final = 1_000
+PATTERN_STATE_COUNT_MAX: Final = 2_000  # of a compiled pattern: a search may take as many steps for every character
+PATTERN_BYTES_MAX: Final = 1 << 19  # while RE2 compiles it: a few milliseconds at worst, where its own limit allows 170
 
 _INT_TEXT = re.compile(r"[+-]?[0-9]+\Z")
 _DOUBLE_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf(inity)?|nan)\Z", re.I)
+_HEX_TEXT = re.compile(r"[+-]?0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?[0-9]+)?\Z", re.I)
 _ASCII_BLANKS: Final = " \t\n\v\f\r"
 _BLANKS: Final = _ASCII_BLANKS + "\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+_ESCAPES: Final = {ord(character): f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
 _TO_LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _TO_UPPER: Final = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 
@@ -131,11 +136,39 @@ def string_to_uint(text: str) -> int:
 
 
 def string_to_double(text: str) -> float:
-    """Decimal notation, inf, infinity or nan."""
+    """Decimal or hexadecimal notation, inf, infinity or nan."""
     stripped = text.strip(_ASCII_BLANKS)
-    if len(stripped) > 400 or not _DOUBLE_TEXT.match(stripped):
-        raise _conversion(f"{_shown(text)} is no double")
-    return float(stripped)
+    if len(stripped) <= 400 and _DOUBLE_TEXT.match(stripped):
+        return float(stripped)
+    if len(stripped) <= 400 and _HEX_TEXT.match(stripped):
+        try:
+            return float.fromhex(stripped)
+        except OverflowError:
+            return -math.inf if stripped.startswith("-") else math.inf
+    raise _conversion(f"{_shown(text)} is no double")
+
+
+def double_to_string(value: float) -> str:
+    """The shortest digits that mean this very double; with an exponent below 0.0001 and from a million on."""
+    if not math.isfinite(value):
+        return "nan" if value != value else "inf" if value > 0 else "-inf"
+    whole, _, after = repr(value).lstrip("-").partition("e")
+    before, _, fraction = whole.partition(".")
+    digits = (before + fraction).lstrip("0")
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
+    if not digits:
+        return f"{sign}0"
+    # Where the point stands: how many digits are in front of it, negative for zeros behind it.
+    point = (len(before) if before.strip("0") else len(digits) - len(fraction)) + int(after or "0")
+    digits = digits.rstrip("0")
+    if not -4 <= point - 1 < DIGITS_BEFORE_EXPONENT:
+        rest = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{rest}e{'-' if point < 1 else '+'}{abs(point - 1):02d}"
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    if len(digits) <= point:
+        return sign + digits.ljust(point, "0")
+    return f"{sign}{digits[:point]}.{digits[point:]}"
 
 
 def string_to_bool(text: str) -> bool:
@@ -302,6 +335,13 @@ def trim(text: str) -> str:
     return text.strip(_BLANKS)
 
 
+def quote(text: str) -> str:
+    """As a literal in double quotes; control characters that have a letter are escaped, the others stay."""
+    if len(text) > TEXT_LENGTH_MAX // 2:
+        raise _too_long()
+    return f'"{text.translate(_ESCAPES)}"'
+
+
 def join(items: Sequence[str], separator: str = "") -> str:
     """Within TEXT_LENGTH_MAX."""
     if sum(len(item) for item in items) + len(separator) * len(items) > TEXT_LENGTH_MAX:
@@ -314,7 +354,8 @@ def join(items: Sequence[str], separator: str = "") -> str:
 
 @functools.lru_cache(maxsize=512)
 def search_of(pattern: str) -> Callable[[str], Any]:
-    """The search function of an RE2 pattern. Raises EvaluationError when RE2 refuses it or is not installed."""
+    """The search function of an RE2 pattern. Raises EvaluationError when RE2 refuses it, when it is too large to be
+    searched for quickly, or when RE2 is not installed."""
     if len(pattern) > PATTERN_LENGTH_MAX:
         raise EvaluationError(kinds.PATTERN, None, f"a pattern is longer than {PATTERN_LENGTH_MAX}")
     try:
@@ -323,12 +364,18 @@ def search_of(pattern: str) -> Callable[[str], Any]:
         raise EvaluationError(kinds.PATTERN, None, "patterns need reflexarc[edge], which brings google-re2") from None
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = PATTERN_BYTES_MAX
     try:
-        search: Callable[[str], Any] = re2.compile(pattern, options).search
+        compiled = re2.compile(pattern, options)
     except re2.error as error:
         said = error.args[0] if error.args else ""
         reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         raise EvaluationError(kinds.PATTERN, None, f"no RE2 pattern: {reason}") from None
+    if compiled.programsize > PATTERN_STATE_COUNT_MAX:
+        raise EvaluationError(
+            kinds.PATTERN, None, f"a pattern of {compiled.programsize} states, more than {PATTERN_STATE_COUNT_MAX}"
+        )
+    search: Callable[[str], Any] = compiled.search
     return search
 
 

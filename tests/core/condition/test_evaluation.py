@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from reflexarc_core.condition import compile_expression
+from reflexarc_core.condition import CelType, EvaluationError, compile_expression
+from reflexarc_core.condition.checked import make
 
 from .texts import check, evaluate, fails, operands
 
@@ -118,6 +119,10 @@ class TestText:
         assert evaluate("'abc'.matches(event.s)", event_s="^a") is True
         assert fails("'abc'.matches(event.s)", event_s="(").kind == "pattern"
 
+    @pytest.mark.parametrize("bomb", [r"(\pL|\pN){300}", "((a{100}){100}){100}", ".{1000}", "a" * 1_001, r"[\pL\pN]{1,500}"])
+    def test_a_pattern_that_is_a_bomb_is_an_error_on_the_device_too(self, bomb: str) -> None:
+        assert fails("'abc'.matches(event.s)", event_s=bomb).kind == "pattern"
+
     def test_case_changes_ascii_letters_only(self) -> None:
         assert evaluate("event.s.lowerAscii()", event_s="ÀBÇ") == "ÀbÇ"
         assert evaluate("event.s.upperAscii()", event_s="straße") == "STRAßE"
@@ -149,6 +154,11 @@ class TestTimes:
 
     def test_a_constant_counts_nanoseconds(self) -> None:
         assert evaluate("timestamp('1970-01-01T00:00:00.000000001Z') > event.at", event_at=0) is True
+
+    def test_an_offset_that_no_checker_saw_is_an_error(self) -> None:
+        tree = ("call", "timestamp_to_hours_with_tz", ("const", "timestamp", 0), ("const", "string", "Europe/Vienna"))
+        with pytest.raises(EvaluationError):
+            compile_expression(make("x", CelType("int"), tree)).evaluate(*operands())
 
     def test_accessors_are_utc(self) -> None:
         assert evaluate("event.at.getHours()", event_at=-1) == 23
