@@ -80,6 +80,19 @@ def schema(output: Path | None) -> None:
 
 
 @catalog.command()
+@click.argument("file", type=FILE)
+def show(file: Path) -> None:
+    """Write a catalog, a built one too, as YAML: everything it holds, what it includes as well."""
+    try:
+        from reflexarc_build.writer import text_of
+    except ImportError:
+        raise _no_build() from None
+    from reflexarc.definitions import load_catalog
+
+    click.echo(text_of(load_catalog(file)), nl=False)
+
+
+@catalog.command()
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

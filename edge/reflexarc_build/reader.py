@@ -15,7 +15,18 @@ from reflexarc_build.actions import read_action
 from reflexarc_build.features import FeatureReader
 from reflexarc_build.names import RESERVED, event_names, is_name, operand_names
 from reflexarc_build.policies import read_cap
-from reflexarc_build.source import SOURCE_BYTES_MAX, Mistake, Mistakes, Node, Reading, SourceError, nearest, parse, shown
+from reflexarc_build.source import (
+    SOURCE_BYTES_MAX,
+    Mistake,
+    Mistakes,
+    Node,
+    Reading,
+    SourceError,
+    nearest,
+    of_values,
+    parse,
+    shown,
+)
 from reflexarc_build.triggers import TriggerReader
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.condition import CheckedExpression
@@ -57,6 +68,13 @@ def _text_of(path: Path) -> str:
 def build_text(text: str, name: str = "catalog.yaml") -> Catalog:
     """The built catalog of a YAML text; `name` is shown in mistakes. Raises SourceError."""
     return _Build(parse(text, name)).catalog()
+
+
+def build_mapping(source: Mapping[str, Any]) -> Catalog:
+    """The built catalog of plain values, as YAML would have them: a catalog written in Python. Raises SourceError, whose mistakes
+    name the path to what is wrong in place of a file and a line.
+    """
+    return _Build(of_values(source)).catalog()
 
 
 def standard_text() -> str:

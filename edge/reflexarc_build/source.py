@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,7 +43,8 @@ class Mistake:
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class SourceError(DefinitionError):
@@ -161,6 +162,19 @@ def _node(source: yaml.Node, file: str, mistakes: Mistakes) -> Node:
     elif isinstance(node.value, int) and abs(node.value) > INT_MAX:
         mistakes.add(node, f"the whole number {shown(node.value)}", "at most 64 bits, or write it as text, in quotes")
     return node
+
+
+def of_values(value: Any, path: str = "catalog") -> Node:
+    """Plain values as a document: dicts, lists, text, numbers, true and false. The path to each stands where a file would."""
+    if path.count(".") > DEPTH_MAX:
+        raise SourceError([Mistake(path, 0, f"nested deeper than {DEPTH_MAX} levels")])
+    if isinstance(value, Mapping):
+        return Node({str(name): of_values(held, f"{path}.{name}") for name, held in value.items()}, path, 0)
+    if isinstance(value, (list, tuple)):
+        return Node([of_values(held, f"{path}.{number}") for number, held in enumerate(value)], path, 0)
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        raise SourceError([Mistake(path, 0, f"{type(value).__name__} is no value of a catalog", "text, a number, true or false")])
+    return Node(value, path, 0)
 
 
 def _scalar(source: yaml.Node) -> Any:
