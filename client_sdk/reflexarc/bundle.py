@@ -175,7 +175,7 @@ def _files_for_device(manifest: bytes) -> list[tuple[str, str, int]]:
             for name, entry in listed.items()
             if name == "catalog.json" or "/device/" in name
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ManifestError("the bundle's manifest cannot be read") from None
     if len(files) > FILE_COUNT_MAX or sum(byte_count for _, _, byte_count in files) > BUNDLE_BYTES_MAX:
         raise ManifestError("the bundle is larger than a device accepts")

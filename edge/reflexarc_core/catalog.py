@@ -63,9 +63,10 @@ class Catalog:
     @staticmethod
     def from_plain(built: Any) -> Catalog:
         """Raises DefinitionError when the built form is not one, or is of a later format."""
-        if isinstance(built, Mapping) and built.get("format", FORMAT) > FORMAT:
+        written = built.get("format", FORMAT) if isinstance(built, Mapping) else FORMAT
+        if type(written) is not int or written > FORMAT:
             raise DefinitionError(
-                f"the catalog has format {built['format']}, this version reads {FORMAT}", hint="update reflexarc on this host"
+                f"the catalog has format {str(written)[:20]}, this version reads {FORMAT}", hint="update reflexarc on this host"
             )
         return plain.from_plain(Catalog, built)
 
@@ -76,7 +77,7 @@ class Catalog:
             raise DefinitionError(f"the catalog has {len(built)} bytes", hint=f"at most {CATALOG_BYTES_MAX}")
         try:
             parsed = json.loads(built)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DefinitionError(f"the catalog is no JSON: {error}") from None
         return Catalog.from_plain(parsed)
 

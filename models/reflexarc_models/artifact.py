@@ -155,7 +155,7 @@ def assemble(manifest: Mapping[str, Any], payload: Mapping[str, bytes]) -> Artif
 def _parse(content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{MANIFEST_FILE} is not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ManifestError(f"{MANIFEST_FILE} is not of format {FORMAT}", hint="update the software that reads it")

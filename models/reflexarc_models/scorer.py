@@ -159,7 +159,7 @@ def self_test(artifact: Artifact, runtime: str = AUTO) -> None:
         parity = json.loads(artifact.files[PARITY_FILE])
         rows = [[float("nan") if value is None else float(value) for value in row] for row in parity["rows"]]
         codes, grids = list(parity["codes"]), list(parity["scores"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} is not readable: {error!r}") from error
     if not rows or not len(rows) == len(codes) == len(grids):
         raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} has no rows or an answer too few")
