@@ -214,7 +214,9 @@ class Checks:
             decision = _decision(row)
             if decision.reason is Reason.FIRED:
                 check_act(self._world.check, decision)
-            if row.installation and row.installation not in forked and decision.placement == "edge":
+            # Who was erased begins anew: a cap that remembered them would be what is left of them.
+            begins_anew = decision.subject in self._world.forgotten
+            if row.installation and row.installation not in forked and decision.placement == "edge" and not begins_anew:
                 by_stream[row.installation, row.incarnation].append((row.seq, decision))
         for key, made in by_stream.items():
             in_order = [decision for _, decision in sorted(made, key=lambda pair: pair[0])]
