@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -159,7 +160,7 @@ def start_server(
         healthy = health.aio.HealthServicer()
 
         async def served() -> tuple[grpc.aio.Server, int]:
-            grpc_server = _grpc_server(pool, identity.gate)
+            grpc_server = _grpc_server(pool, identity.gate, parts.ingest.read)
             _register(grpc_server, parts, control, identity, Admission(records_per_s))
             await _register_health(grpc_server, healthy)
             return grpc_server, _bind(grpc_server, host, port, credentials)
@@ -177,10 +178,10 @@ def start_server(
     return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool)
 
 
-def _grpc_server(pool: ThreadPoolExecutor, gate: Gate) -> grpc.aio.Server:
+def _grpc_server(pool: ThreadPoolExecutor, gate: Gate, read_push: Callable[[bytes], Any]) -> grpc.aio.Server:
     return grpc.aio.server(
         migration_thread_pool=pool,
-        interceptors=[CallInterceptor(gate)],
+        interceptors=[CallInterceptor(gate, read_push)],
         options=(
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

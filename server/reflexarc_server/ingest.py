@@ -17,20 +17,19 @@ from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
 from reflexarc_core.record import KIND_OF, RENUMBERED, EventInput, LossOutput
 from reflexarc_proto.v1 import event_service_pb2 as messages
-from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import event_from_proto, record_to_proto
 from reflexarc_proto.wire.record import loss_from_proto
+from reflexarc_server.batch import Batch, batch_of, read_batch
 from reflexarc_server.clock import Clock
 from reflexarc_server.history import same_upto
 from reflexarc_server.judging import Judged, judge_all
 from reflexarc_server.precedence import Precedence
 from reflexarc_server.records import row_of, tracked_row
 from reflexarc_server.store.port import Store, Stream, Transaction
-from reflexarc_server.usual import Scan
+from reflexarc_server.usual import RECORDS_MAX, Scan
 
 P = ParamSpec("P")
 T = TypeVar("T")
-RECORDS_MAX: Final = 5_000
 INCARNATION_LENGTH_MAX: Final = 64
 
 STORED: Final = messages.VERDICT_CODE_STORED
@@ -80,16 +79,25 @@ class Ingest:
         self.scan: Final = scan or Scan()
         self._gates = tuple(gates)
 
-    @_before_the_fold
+    def read(self, content: bytes) -> Batch:
+        """The batch in a PushRequest's bytes. Raises DecodeError."""
+        return read_batch(content, self.scan)
+
     def push(self, installation: str, request: messages.PushRequest) -> messages.PushResponse:
+        """As `take`, of a decoded request."""
+        return self.take(installation, batch_of(request, self.scan))
+
+    @_before_the_fold
+    def take(self, installation: str, batch: Batch) -> messages.PushResponse:
         """A device's batch. Raises InvalidEventError when the batch as a whole cannot be read, StorageError."""
+        request = batch.head
         now = self._clock.now_ms()
         incarnation = request.incarnation
         if not 0 < len(incarnation) <= INCARNATION_LENGTH_MAX:
             raise InvalidEventError("a batch without an incarnation", hint=f"1 to {INCARNATION_LENGTH_MAX} characters")
         losses = [loss_from_proto(loss) for loss in request.losses]
-        _check_numbering(request.records, losses, has_gaps=request.early)
-        judged = judge_all(request, self.scan, installation, incarnation, now)
+        _check_numbering(batch.seqs, losses, has_gaps=request.early)
+        judged = judge_all(batch, installation, incarnation, now)
         acked = request.previous_seq or (judged[0].seq - 1 if judged else 0)
         name = (installation, incarnation)
         with self._store.transaction() as transaction:
@@ -248,17 +256,19 @@ def _conform(event: Event, catalog: Catalog, now: int) -> Event:
     return replace(event, properties=properties)
 
 
-def _check_numbering(records: Sequence[record_pb2.LogRecord], losses: Sequence[LossOutput], *, has_gaps: bool) -> None:
-    if len(records) > RECORDS_MAX:
-        raise InvalidEventError(f"{len(records)} records", hint=f"at most {RECORDS_MAX} at once")
+def _check_numbering(seqs: Sequence[int], losses: Sequence[LossOutput], *, has_gaps: bool) -> None:
+    if len(seqs) > RECORDS_MAX:
+        raise InvalidEventError(f"{len(seqs)} records", hint=f"at most {RECORDS_MAX} at once")
+    if seqs and seqs[0] > 0 and seqs == list(range(seqs[0], seqs[0] + len(seqs))):  # nearly always
+        return
     before = 0
-    for message in records:
-        if message.seq <= before:
-            raise InvalidEventError(f"record {message.seq} behind record {before}", hint="number records upwards from 1")
-        is_gap = before and message.seq != before + 1 and not has_gaps
-        if is_gap and not _explained(before + 1, message.seq - 1, losses):
-            raise InvalidEventError(f"records {before + 1} to {message.seq - 1} are missing", hint="name the gap in losses")
-        before = message.seq
+    for seq in seqs:
+        if seq <= before:
+            raise InvalidEventError(f"record {seq} behind record {before}", hint="number records upwards from 1")
+        is_gap = before and seq != before + 1 and not has_gaps
+        if is_gap and not _explained(before + 1, seq - 1, losses):
+            raise InvalidEventError(f"records {before + 1} to {seq - 1} are missing", hint="name the gap in losses")
+        before = seq
 
 
 def _explained(first: int, last: int, losses: Sequence[LossOutput]) -> bool:

@@ -75,10 +75,12 @@ def postponed_ms() -> int:
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Sets the caller and answers errors, for our own services. Calls that may block are plain functions: gRPC runs them in
-    the server's pool. Streams that stay open are asynchronous generators."""
+    the server's pool. Streams that stay open are asynchronous generators. read_push: makes of a Push request's bytes what its
+    service takes."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, read_push: Callable[[bytes], Any]) -> None:
         self._gate = gate
+        self._read_push = read_push
 
     async def intercept_service(
         self,
@@ -94,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             admitted = self._gate.admit(method, handler_call_details.invocation_metadata or ())
         except ReflexArcError as error:
             return _refusing(handler, error)
-        read = _reader(handler.request_deserializer)
+        read = _reader(self._read_push if method == _PUSH else handler.request_deserializer)
         around = _Around(self._gate, admitted, method)
         if handler.unary_stream is not None:
             serve: Any = handler.unary_stream

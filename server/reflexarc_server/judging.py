@@ -12,13 +12,12 @@ from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import OUTCOME, SUBJECT_KINDS
 from reflexarc_core.record import KIND_OF, DecisionOutput, EventInput, erased_digest
 from reflexarc_core.value import frozen
-from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import body_kind, record_from_proto, subject_from_proto
 from reflexarc_proto.wire.record import TOMBSTONE_KIND, UNKNOWN_KIND
+from reflexarc_server.batch import Batch
 from reflexarc_server.records import is_later_decision, is_later_kind, row_of, unread_row
 from reflexarc_server.store.port import NewRecord
-from reflexarc_server.usual import Scan
 
 _EVENT: Final = KIND_OF[EventInput]
 _DECISION: Final = KIND_OF[DecisionOutput]
@@ -36,25 +35,26 @@ class Judged:
     refusal: str = ""
 
 
-def judge_all(request: messages.PushRequest, scan: Scan, installation: str, incarnation: str, now: int) -> list[Judged]:
+def judge_all(batch: Batch, installation: str, incarnation: str, now: int) -> list[Judged]:
     """Every record of a batch, in its order. now: the server's time, ms."""
-    records = request.records
-    scanned = scan.records(request, len(records))
-    if scanned is None:
-        return [judge(message, installation, incarnation, now) for message in records]
-    raw, rows = scanned
+    records = batch.records
+    if not batch.rows:
+        return [judge(message, installation, incarnation, now) for message in records.values()]
+    raw = batch.raw
     judged: list[Judged] = []
     for place, (
-        usual, start, end, seq, check, id_at, id_end, type_at, type_end, kind, subject_at, subject_end, event_time, _, _,
-    ) in enumerate(rows):  # fmt: skip
-        event_type = raw[type_at:type_end].decode()
-        if not usual or event_type == OUTCOME:  # an outcome's row holds what its properties say
+        usual, start, end, seq, check, id_at, id_end, type_at, type_end, kind, subject_at, subject_end, event_time,
+    ) in enumerate(batch.rows):  # fmt: skip
+        if not usual:
             judged.append(judge(records[place], installation, incarnation, now))
             continue
-        subject = _SUBJECT[kind] + raw[subject_at:subject_end].decode()
+        event_type = raw[type_at:type_end].decode()
+        if event_type == OUTCOME:  # an outcome's row holds what its properties say
+            judged.append(judge(record_pb2.LogRecord.FromString(raw[start:end]), installation, incarnation, now))
+            continue
         row = NewRecord(
-            installation, incarnation, seq, _EVENT, subject, event_type, event_time, raw[id_at:id_end].decode(), now,
-            raw[start:end],
+            installation, incarnation, seq, _EVENT, _SUBJECT[kind] + raw[subject_at:subject_end].decode(), event_type, event_time,
+            raw[id_at:id_end].decode(), now, raw[start:end],
         )  # fmt: skip
         judged.append(Judged(seq, check, row))
     return judged

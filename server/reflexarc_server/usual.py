@@ -2,7 +2,7 @@
 
 Almost every record that comes in is one, and making core values of each only to ask whether it could be done is most of
 what ingest costs. The scan walks the bytes of a whole request once, compiled and without the interpreter's lock, by a
-table of what may stand where. It only ever says "this one is valid, and here is what a row needs of it"; whatever it does
+table of what may stand where, before anything is decoded. It only ever says "this one is valid, and here is what a row needs of it"; whatever it does
 not know it leaves to `reflexarc_proto.wire`, which owns what is valid. Must never refuse a record, and never accept one that the
 wire refuses: a property test holds the two together.
 
@@ -24,6 +24,7 @@ from reflexarc_proto.wire.value import NAME_LENGTH_MAX
 
 WORTH_LOADING: Final = 100
 """A batch of so many records makes it worth to load the compiled scan, which takes a second of a processor."""
+RECORDS_MAX: Final = 5_000
 RECORDS_FIELD: Final = event_service_pb2.PushRequest.RECORDS_FIELD_NUMBER
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 USUAL, START, END, SEQ, CHECK, ID_AT, ID_END, TYPE_AT, TYPE_END, KIND, SUBJECT_AT, SUBJECT_END, TIME = range(13)
 _PROPERTIES, _CONTEXT, _COLUMNS = 13, 14, 15
 _NOWHERE: Final = -1
+_REST: Final = 64
+"""More fields than so, less one, that are no records: the decoder's work, as before."""
 
 # Messages by number; the first is the request itself.
 _REQUEST, _RECORD, _INPUT, _MOMENT, _EVENT, _SUBJECT, _ENTRY, _VALUE, _LIST, _ELEMENT = range(10)
@@ -78,47 +81,69 @@ _FORM: Final[dict[tuple[int, int], tuple[int, int, int]]] = {
 }
 
 
-def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, messages: Any, seen: Any) -> int:
-    """Fill `found` with a row per record of the request `raw`, which protobuf itself wrote; how many there were, or -1 for a
-    request that is not walked: protobuf keeps unknown groups as they came, and here nobody checks an index.
+def scan(raw: Any, records_field: int, form: Any, found: Any, rest: Any, ends: Any, messages: Any, seen: Any, last: Any) -> int:
+    """Fill `found` with a row per record of the request `raw`, whoever wrote it; how many there were, or -1 for a request
+    that is not walked: it is no message, or it has groups, more records than `found` or more other fields than `rest` has rows.
 
-    form: [message, field, 3] of _FORM. ends, messages, seen: room for the open messages. Plain Python: `Scan` compiles it.
+    form: [message, field, 3] of _FORM. rest: takes (count, 0), then where each field that is no record begins and ends.
+    ends, messages, seen, last: room for the open messages: where each ends, which it is, its fields so far, the newest of them.
+    Nobody else checks an index here: nothing is read behind the end of the message that it belongs to. Plain Python: `Scan`
+    compiles it.
     """
     length = len(raw)
     position = 0
     count = 0
+    rest_count = 0
     while position < length:
+        begin = position
         tag = 0
         shift = 0
         while True:  # a varint, here and below
+            if position == length or shift > 28:
+                return -1
             byte = int(raw[position])
             position += 1
             tag |= (byte & 127) << shift
             shift += 7
             if byte < 128:
                 break
-        if tag & 7 == 1 or tag & 7 == 5:
-            position += 8 if tag & 7 == 1 else 4
-            continue
-        if tag & 7 != 0 and tag & 7 != 2:
-            return -1
+        wire = tag & 7
         size = 0
-        shift = 0
-        while True:
-            byte = int(raw[position])
-            position += 1
-            size |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
-        if tag & 7 == 0:
-            continue
-        if tag >> 3 != records_field:
+        if wire == 1:
+            size = 8
+        elif wire == 5:
+            size = 4
+        elif wire == 0 or wire == 2:
+            shift = 0
+            while True:
+                if position == length or shift > 63:
+                    return -1
+                byte = int(raw[position])
+                position += 1
+                if wire == 2 and shift < 35:
+                    size |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            if wire == 2 and shift > 35:
+                return -1
+        else:
+            return -1
+        if size > length - position or tag < 8:
+            return -1
+        if wire != 2 or tag >> 3 != records_field:
             position += size
+            rest_count += 1
+            if rest_count == len(rest):
+                return -1
+            rest[rest_count, 0] = begin
+            rest[rest_count, 1] = position
             continue
-        if count == len(found) or size > length - position:
+        if count == len(found):
             return -1
         row = found[count]
+        for column in range(_COLUMNS):
+            row[column] = 0
         row[USUAL] = 1
         row[START] = position
         row[END] = position + size
@@ -127,6 +152,7 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
         ends[0] = position + size
         messages[0] = _RECORD
         seen[0] = 0
+        last[0] = 0
         while True:
             while depth >= 0 and position == ends[depth]:
                 message = messages[depth]
@@ -138,6 +164,7 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
             if depth < 0 or row[USUAL] == 0:
                 break
             message = messages[depth]
+            end = ends[depth]
             seen[depth] += 1
             tag = int(raw[position])
             position += 1
@@ -148,17 +175,30 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
             what = form[message, field, 0]
             bound = form[message, field, 1]
             column = form[message, field, 2]
+            # In the order of their numbers, each once: what is there twice, the decoder takes from the last or puts together.
+            if field <= last[depth] and not (field == last[depth] and (message == _LIST or column >= _PROPERTIES)):
+                row[USUAL] = 0
+                break
+            last[depth] = field
             wire = tag & 7
             if wire == 0 or wire == 2:
                 number = 0
                 shift = 0
-                while True:
+                while position < end and shift < 63:
                     byte = int(raw[position])
                     position += 1
                     number |= (byte & 127) << shift
                     shift += 7
                     if byte < 128:
                         break
+                else:  # cut off, or ten bytes: a negative number, which only a number may be
+                    if what != _NUMBER or wire != 0 or position == end or raw[position] > 1:
+                        row[USUAL] = 0
+                        break
+                    position += 1
+                if wire == 2 and number > end - position:
+                    row[USUAL] = 0
+                    break
                 if what == _MESSAGE and wire == 2:
                     if column >= 0:
                         row[column] += 1
@@ -166,25 +206,64 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
                     ends[depth] = position + number
                     messages[depth] = bound
                     seen[depth] = 0
+                    last[depth] = 0
                 elif what == _TEXT and wire == 2 and number <= bound:
                     if column >= 0:
                         row[column] = position
                         row[column + 1] = position + number
-                    position += number
+                    end = position + number
+                    while position < end:  # UTF-8, by the table of the Unicode standard (D92)
+                        byte = int(raw[position])
+                        position += 1
+                        if byte < 128:
+                            continue
+                        low = 128
+                        high = 191
+                        if 194 <= byte <= 223:
+                            more = 1
+                        elif 224 <= byte <= 239:
+                            more = 2
+                            if byte == 224:
+                                low = 160
+                            elif byte == 237:
+                                high = 159
+                        elif 240 <= byte <= 244:
+                            more = 3
+                            if byte == 240:
+                                low = 144
+                            elif byte == 244:
+                                high = 143
+                        else:
+                            row[USUAL] = 0
+                            break
+                        if more > end - position:
+                            row[USUAL] = 0
+                            break
+                        for _ in range(more):
+                            if not low <= raw[position] <= high:
+                                row[USUAL] = 0
+                            position += 1
+                            low = 128
+                            high = 191
                 elif wire == 0 and (
-                    what == _NUMBER or (what == _TIME and 0 <= number < TIME_MAX) or (what == _KIND and 0 < number <= _KIND_MAX)
+                    what == _NUMBER or (what == _TIME and number < TIME_MAX) or (what == _KIND and 0 < number <= _KIND_MAX)
                 ):
                     if column >= 0:
                         row[column] = number
                 else:
                     row[USUAL] = 0
                     break
-            elif wire == 5 and what == _FIXED:
+            elif wire == 5 and what == _FIXED and end - position >= 4:
                 row[column] = (
                     int(raw[position]) | int(raw[position + 1]) << 8 | int(raw[position + 2]) << 16 | int(raw[position + 3]) << 24
                 )
                 position += 4
-            elif wire == 1 and what == _DOUBLE and not (raw[position + 7] & 127 == 127 and raw[position + 6] >= 240):
+            elif (
+                wire == 1
+                and what == _DOUBLE
+                and end - position >= 8
+                and not (raw[position + 7] & 127 == 127 and raw[position + 6] >= 240)
+            ):
                 position += 8  # finite: its exponent is not all ones
             else:
                 row[USUAL] = 0
@@ -199,6 +278,7 @@ def scan(raw: Any, records_field: int, form: Any, found: Any, ends: Any, message
         ):
             row[USUAL] = 0
         position = row[END]
+    rest[0, 0] = rest_count
     return count
 
 
@@ -211,19 +291,26 @@ class Scan:
         self._lock = threading.Lock()
         self.loading = False
 
-    def records(self, request: Any, count: int) -> tuple[bytes, list[list[int]]] | None:
-        """(the request's bytes, a row per record) of a PushRequest with so many records; None when there is no scan yet."""
+    def records(self, content: bytes) -> tuple[list[list[int]], bytes] | None:
+        """(a row per record, all that is no record) of a PushRequest's bytes; None when it is not walked, or there is no scan yet."""
         if self._scan is None:
-            if count >= WORTH_LOADING and not self.loading:
-                self._begin()
             return None
         import numpy as np
 
-        raw = request.SerializeToString()
-        found = np.zeros((count, _COLUMNS), np.int64)
-        room = np.zeros((3, _DEPTH), np.int64)
-        walked = self._scan(np.frombuffer(raw, np.uint8), RECORDS_FIELD, _form(), found, room[0], room[1], room[2])
-        return (raw, found.tolist()) if walked == count else None
+        found = np.empty((RECORDS_MAX, _COLUMNS), np.int64)
+        rest = np.empty((_REST, 2), np.int64)
+        room = np.empty((4, _DEPTH), np.int64)
+        raw = np.frombuffer(content, np.uint8)
+        count = self._scan(raw, RECORDS_FIELD, _form(), found, rest, room[0], room[1], room[2], room[3])
+        if count < 0:
+            return None
+        parts = [content[begin:end] for begin, end in rest[1 : 1 + rest[0, 0]].tolist()]
+        return found[:count, :_PROPERTIES].tolist(), b"".join(parts)
+
+    def wanted(self, count: int) -> None:
+        """A batch of so many records came: have the scan loaded when it is worth it."""
+        if self._scan is None and count >= WORTH_LOADING and not self.loading:
+            self._begin()
 
     def load(self) -> None:
         """Compile it now, or read what an earlier process compiled. Where that fails it says so in the log, and stays away."""
@@ -234,8 +321,10 @@ class Scan:
 
             scan_compiled = njit(nogil=True, cache=True)(scan)
             nothing = np.zeros((1, _COLUMNS), np.int64)
-            room = np.zeros((3, _DEPTH), np.int64)
-            scan_compiled(np.frombuffer(b"\x12\x00", np.uint8), RECORDS_FIELD, _form(), nothing, room[0], room[1], room[2])
+            rest = np.zeros((_REST, 2), np.int64)
+            room = np.zeros((4, _DEPTH), np.int64)
+            raw = np.frombuffer(b"\x12\x00", np.uint8)
+            scan_compiled(raw, RECORDS_FIELD, _form(), nothing, rest, room[0], room[1], room[2], room[3])
         except Exception:  # numba's own errors are many, and none of them may cost a record
             _log.warning("the compiled scan could not be loaded: records are read one by one", exc_info=True)
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
@@ -16,8 +18,9 @@ from reflexarc_core.event import Event
 from reflexarc_core.record import EventInput, LossOutput, Moment, TickInput
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.v1 import record_pb2
-from reflexarc_server.judging import judge_all
-from reflexarc_server.usual import USUAL, WORTH_LOADING, Scan
+from reflexarc_server.batch import read_batch
+from reflexarc_server.judging import Judged, judge_all
+from reflexarc_server.usual import RECORDS_MAX, USUAL, WORTH_LOADING, Scan, _form, scan
 from tests.server.kit import T0, decision, event_record, message, page
 
 LOADED = Scan()
@@ -91,7 +94,7 @@ def event_records(draw: st.DrawFn) -> record_pb2.LogRecord:
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> messages.PushRequest:
+def requests(draw: st.DrawFn) -> bytes:
     """Batches of events and of other records, some with fields that this version does not know, some damaged as bytes."""
     others = st.sampled_from([
         message(3, TickInput(Moment(T0))),
@@ -110,16 +113,53 @@ def requests(draw: st.DrawFn) -> messages.PushRequest:
     damaged = bytearray(request.SerializeToString() + b"\xfa\x7f\x03new"[: draw(st.sampled_from([0, 6]))])
     for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
         damaged[draw(st.integers(0, len(damaged) - 1))] = draw(st.integers(0, 255)) if damaged else 0
+    return bytes(damaged[: draw(st.integers(0, len(damaged)))] if draw(st.integers(0, 9)) == 0 else damaged)
+
+
+def _judged(content: bytes, scan: Scan) -> list[Judged] | None:
+    """What becomes of a request's bytes, the bodies in one form; None when they are no message."""
     try:
-        return messages.PushRequest.FromString(bytes(damaged))
+        judged = judge_all(read_batch(content, scan), "device", "one", T0)
     except DecodeError:
-        return request
+        return None
+    return [one if one.row is None else replace(one, row=replace(one.row, body=_one_form(one.row.body))) for one in judged]
+
+
+def _one_form(body: bytes) -> bytes:
+    return record_pb2.LogRecord.FromString(body).SerializeToString(deterministic=True)
+
+
+class Checked:
+    """The scan as it is written, on bytes of which none can be read before the first or behind the last."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __getitem__(self, at: int) -> int:
+        assert 0 <= at < len(self._content)
+        return self._content[at]
 
 
 @given(requests())
-def test_both_roads_lead_to_the_same_rows(request: messages.PushRequest) -> None:
-    long_way = judge_all(request, NONE, "device", "one", T0)
-    assert judge_all(request, LOADED, "device", "one", T0) == long_way
+def test_both_roads_lead_to_the_same_rows(content: bytes) -> None:
+    assert _judged(content, LOADED) == _judged(content, NONE)
+    try:
+        head = messages.PushRequest.FromString(content)
+    except DecodeError:
+        return
+    assert (scanned := LOADED.records(content)) is None or len(scanned[0]) == len(head.records)
+    head.ClearField("records")
+    if scanned is not None:
+        assert messages.PushRequest.FromString(scanned[1]) == head
+
+
+@given(requests())
+def test_it_reads_nothing_but_the_request(content: bytes) -> None:
+    room = np.zeros((4, 9), np.int64)
+    scan(Checked(content), 2, _form(), np.zeros((6, 15), np.int64), np.zeros((64, 2), np.int64), *room)
 
 
 def _edges() -> list[record_pb2.LogRecord]:
@@ -171,14 +211,71 @@ def _edges() -> list[record_pb2.LogRecord]:
 
 
 def test_both_roads_agree_at_every_bound() -> None:
-    request = messages.PushRequest(incarnation="one", records=_edges())
-    scanned = LOADED.records(request, len(request.records))
+    content = messages.PushRequest(incarnation="one", records=_edges()).SerializeToString()
+    scanned = LOADED.records(content)
     assert scanned is not None
-    assert {row[USUAL] for row in scanned[1]} == {0, 1}
-    for one, other in zip(
-        judge_all(request, LOADED, "device", "one", T0), judge_all(request, NONE, "device", "one", T0), strict=True
-    ):
+    assert {row[USUAL] for row in scanned[0]} == {0, 1}
+    loaded, none = _judged(content, LOADED), _judged(content, NONE)
+    assert loaded is not None
+    assert none is not None
+    for one, other in zip(loaded, none, strict=True):
         assert one == other
+
+
+def _texts_of_bytes() -> list[bytes]:
+    """UTF-8 and what is nearly that: every first byte, with the bounds of what may follow."""
+    follows = (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    texts = [bytes([first]) for first in range(256)]
+    texts += [bytes([first, then]) for first in range(0xC0, 256) for then in follows]
+    texts += [bytes([first, then, 0x80]) for first in range(0xE0, 256) for then in follows]
+    texts += [bytes([first, then, 0xBF, last]) for first in range(0xF0, 256) for then in follows for last in (0x7F, 0x80, 0xC0)]
+    return texts
+
+
+def test_a_text_is_usual_when_the_decoder_takes_it() -> None:
+    whole = messages.PushRequest(records=[event_record(1, page(1))])
+    whole.records[0].event.event.context["t"].string_value = "1234567"
+    content = whole.SerializeToString()
+    seen = set()
+    for text in _texts_of_bytes():
+        changed = content.replace(b"1234567", text.rjust(7, b"."))
+        scanned = LOADED.records(changed)
+        assert scanned is not None
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            assert not scanned[0][0][USUAL], text
+            assert _judged(changed, LOADED) is None
+            seen.add(False)
+        else:
+            assert scanned[0][0][USUAL], text
+            seen.add(True)
+    assert seen == {True, False}
+
+
+def _field(tag: int, content: bytes) -> bytes:
+    return bytes([tag << 3 | 2, len(content)]) + content
+
+
+@pytest.mark.parametrize("again", ["subject", "event", "event_id", "seq", "value"])
+def test_what_is_there_twice_is_left_to_the_decoder(again: str) -> None:
+    """It takes the last of them, or puts them together."""
+    record = event_record(1, Event("first", "page_view", "known:a", T0, {"a": 1}))
+    more = {
+        "subject": _field(3, _field(2, _field(3, _field(2, b"other")))),
+        "event": _field(3, _field(2, _field(1, b"other"))),
+        "event_id": _field(3, _field(2, _field(1, b"one") + _field(1, b"other"))),
+        "seq": b"\x08\x09",
+        "value": _field(3, _field(2, _field(5, _field(1, b"v") + _field(2, b"\x10\x01\x10\x02")))),
+    }[again]
+    body = record.SerializeToString() + more
+    twice = b"\x12" + (bytes([len(body)]) if len(body) < 128 else bytes([len(body) & 127 | 128, len(body) >> 7])) + body
+    scanned = LOADED.records(twice)
+    assert scanned is not None
+    assert not scanned[0][0][USUAL]
+    judged = _judged(twice, NONE)
+    assert judged is not None
+    assert _judged(twice, LOADED) == judged
 
 
 def test_what_devices_send_is_usual() -> None:
@@ -189,34 +286,37 @@ def test_what_devices_send_is_usual() -> None:
         Event("e" * 200, "t" * 200, "device:" + "x" * 512, 2**53 - 1, {"t": "x" * 8_192}),
     ]
     records = [message(i, EventInput(Moment(T0, True, False, -60, T0 + 1), event), i) for i, event in enumerate(events, 1)]
-    scanned = LOADED.records(messages.PushRequest(incarnation="one", records=records), len(records))
+    scanned = LOADED.records(messages.PushRequest(incarnation="one", records=records).SerializeToString())
     assert scanned is not None
-    assert [row[USUAL] for row in scanned[1]] == [1, 1, 1]
+    assert [row[USUAL] for row in scanned[0]] == [1, 1, 1]
 
 
 def test_a_small_batch_does_not_load_it() -> None:
-    scan = Scan()
-    request = messages.PushRequest(incarnation="one", records=[event_record(1, page(1))])
-    assert scan.records(request, 1) is None
-    assert not scan.loading
-    assert scan.records(request, WORTH_LOADING) is None
-    assert scan.loading
+    fresh = Scan()
+    record = event_record(1, page(1))
+    read_batch(messages.PushRequest(incarnation="one", records=[record]).SerializeToString(), fresh)
+    assert not fresh.loading
+    many = messages.PushRequest(incarnation="one", records=[record] * WORTH_LOADING).SerializeToString()
+    assert len(read_batch(many, fresh).seqs) == WORTH_LOADING
+    assert fresh.loading
 
 
 def test_where_it_cannot_be_compiled_records_take_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "numba", None)
-    scan = Scan()
-    scan.load()
-    request = messages.PushRequest(incarnation="one", records=[event_record(1, page(1))])
-    assert [one.seq for one in judge_all(request, scan, "device", "one", T0)] == [1]
+    fresh = Scan()
+    fresh.load()
+    content = messages.PushRequest(incarnation="one", records=[event_record(1, page(1))]).SerializeToString()
+    assert [one.seq for one in judge_all(read_batch(content, fresh), "device", "one", T0)] == [1]
 
 
 def test_a_request_with_unknown_groups_is_not_walked() -> None:
-    request = messages.PushRequest(incarnation="a")
-    request.records.append(event_record(1, page(1)))
-    group = b"\x9b\x06" + b"\x12\xff\xff\xff\x7f" * 3 + b"\x9c\x06"
-    hostile = messages.PushRequest.FromString(request.SerializeToString() + b"\x9b\x06\x10\x05\x9c\x06")
-    assert LOADED.records(request, 1) is not None
-    assert LOADED.records(hostile, 1) is None
-    with pytest.raises(DecodeError):
-        messages.PushRequest.FromString(request.SerializeToString() + group)
+    content = messages.PushRequest(incarnation="a", records=[event_record(1, page(1))]).SerializeToString()
+    assert LOADED.records(content) is not None
+    hostile = content + b"\x9b\x06\x10\x05\x9c\x06"
+    messages.PushRequest.FromString(hostile)
+    assert LOADED.records(hostile) is None
+
+
+def test_a_request_of_more_records_than_may_be_is_left_to_the_decoder() -> None:
+    assert LOADED.records(b"\x12\x00" * RECORDS_MAX) is not None
+    assert LOADED.records(b"\x12\x00" * (RECORDS_MAX + 1)) is None

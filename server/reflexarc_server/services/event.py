@@ -9,6 +9,7 @@ import grpc
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.v1.event_service_pb2_grpc import EventServiceServicer
 from reflexarc_server.admission import Admission
+from reflexarc_server.batch import Batch
 from reflexarc_server.clock import Clock
 from reflexarc_server.control import Control
 from reflexarc_server.down import Down
@@ -28,11 +29,11 @@ class EventServicer(EventServiceServicer):
         self._control = control
         self._clock = clock
 
-    def Push(self, request: messages.PushRequest, context: grpc.ServicerContext) -> messages.PushResponse:
-        wait_ms = postponed_ms() or self._admission.wait_ms(device(), len(request.records))
+    def Push(self, request: Batch, context: grpc.ServicerContext) -> messages.PushResponse:  # type: ignore[override]
+        wait_ms = postponed_ms() or self._admission.wait_ms(device(), len(request.seqs))
         if wait_ms:
-            return self._ingest.postpone(device(), request.incarnation, wait_ms)
-        return self._ingest.push(device(), request)
+            return self._ingest.postpone(device(), request.head.incarnation, wait_ms)
+        return self._ingest.take(device(), request)
 
     def Track(self, request: messages.TrackRequest, context: grpc.ServicerContext) -> messages.TrackResponse:
         return self._ingest.track(caller(), request)
