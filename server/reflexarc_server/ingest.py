@@ -224,7 +224,8 @@ class Ingest:
             if one.row is None:
                 verdicts.add(seq=one.seq, code=REJECTED, reason=one.refusal)
             elif next(places):
-                verdicts.add(seq=one.seq, code=STORED)
+                verdict = verdicts.add()  # nearly always; by name it takes half as long again
+                verdict.seq, verdict.code = one.seq, STORED
             else:
                 verdicts.add(seq=one.seq, code=DUPLICATE, reason="an equal id is held")
         transaction.count("records", sum(stored))

@@ -1,10 +1,10 @@
 """The usual record: a valid event in the form that devices send, recognised in the request's own bytes.
 
 Almost every record that comes in is one, and making core values of each only to ask whether it could be done is most of
-what ingest costs. The scan walks the bytes of a whole request once, compiled and without the interpreter's lock, by a
-table of what may stand where, before anything is decoded. It only ever says "this one is valid, and here is what a row needs of it"; whatever it does
-not know it leaves to `reflexarc_proto.wire`, which owns what is valid. Must never refuse a record, and never accept one that the
-wire refuses: a property test holds the two together.
+what ingest costs. The scan walks the bytes of a whole request once, before anything is decoded, compiled and without the
+interpreter's lock, by a table of what may stand where. It only ever says "this one is valid, and here is what a row needs of
+it"; whatever it does not know it leaves to `reflexarc_proto.wire`, which owns what is valid. Must never refuse a record, and
+never accept one that the wire refuses: a property test holds the two together.
 
 The form: protobuf's encoding, https://protobuf.dev/programming-guides/encoding/.
 """
@@ -292,7 +292,7 @@ class Scan:
         self.loading = False
 
     def records(self, content: bytes) -> tuple[list[list[int]], bytes] | None:
-        """(a row per record, all that is no record) of a PushRequest's bytes; None when it is not walked, or there is no scan yet."""
+        """(a row per record, all that is no record) of a PushRequest's bytes; None when it is not walked, or there is no scan."""
         if self._scan is None:
             return None
         import numpy as np

@@ -150,16 +150,21 @@ def test_both_roads_lead_to_the_same_rows(content: bytes) -> None:
         head = messages.PushRequest.FromString(content)
     except DecodeError:
         return
-    assert (scanned := LOADED.records(content)) is None or len(scanned[0]) == len(head.records)
-    head.ClearField("records")
+    scanned = LOADED.records(content)
     if scanned is not None:
+        assert len(scanned[0]) == len(head.records)
+        head.ClearField("records")
         assert messages.PushRequest.FromString(scanned[1]) == head
+
+
+def _walk(content: bytes) -> None:
+    room = np.zeros((4, 9), np.int64)
+    scan(Checked(content), 2, _form(), np.zeros((6, 15), np.int64), np.zeros((64, 2), np.int64), *room)
 
 
 @given(requests())
 def test_it_reads_nothing_but_the_request(content: bytes) -> None:
-    room = np.zeros((4, 9), np.int64)
-    scan(Checked(content), 2, _form(), np.zeros((6, 15), np.int64), np.zeros((64, 2), np.int64), *room)
+    _walk(content)
 
 
 def _edges() -> list[record_pb2.LogRecord]:
@@ -239,6 +244,7 @@ def test_a_text_is_usual_when_the_decoder_takes_it() -> None:
     seen = set()
     for text in _texts_of_bytes():
         changed = content.replace(b"1234567", text.rjust(7, b"."))
+        _walk(changed)
         scanned = LOADED.records(changed)
         assert scanned is not None
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from reflexarc_server.store.port import CHECKS_MAX
@@ -43,7 +44,7 @@ def keep(execute: Execute, name: tuple[str, str], fresh: Sequence[tuple[int, int
     if newest is not None and fresh and fresh[0][0] <= _PAIR.unpack_from(newest[1], len(newest[1]) - _PAIR.size)[0]:
         _insert(execute, name, fresh)
         return
-    entries = b"".join(_PAIR.pack(seq, check) for seq, check in fresh)
+    entries = struct.pack("<" + "qI" * len(fresh), *chain.from_iterable(fresh))
     if newest is not None and len(newest[1]) < _ROW_BYTES:
         entries = newest[1] + entries
     _write(execute, name, entries)

@@ -356,7 +356,13 @@ class _Writer:
     def _insert_run(self, run: Sequence[NewRecord]) -> list[bool]:
         """Insert _ROWS records in one statement, and only if some of them were there already, find out which."""
         held = self._execute("SELECT coalesce(max(server_seq), 0) FROM log").fetchone()[0]
-        cursor = self._execute(_INSERT_ROWS, [value for record in run for value in _columns(record)])
+        values: list[Any] = []
+        for r in run:  # as _columns, without a call and a tuple for each
+            values += (
+                r.kind, r.installation, r.incarnation, r.seq, r.subject, r.event_type, r.event_time, r.receive_time,
+                r.record_id or None, r.body,
+            )  # fmt: skip
+        cursor = self._execute(_INSERT_ROWS, values)
         self.inserted += cursor.rowcount
         if cursor.rowcount == len(run):
             self.last_seq = int(cursor.lastrowid or 0)
