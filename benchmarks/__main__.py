@@ -23,7 +23,7 @@ BENCHMARKS = {
     "reports": "results over a long history",
     "start": "import, first decision, size and memory on a device",
 }
-BUILT = ("capture", "decide", "ingest", "start")
+BUILT = ("capture", "decide", "ingest", "rules", "start")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,10 @@ KEYS = {
     },
     "decide": {"p50_vs_segment_track", "p99_over_p50"},
     "ingest": {"vs_postgres_copy_dedupe", "vs_bare_sqlite"},
+    "rules": {
+        "speedup_100_vs_fastest_engine", "speedup_1000_vs_fastest_engine", "compile_1000_ms", "swap_host_lateness_p99_ms",
+        "swap_host_lateness_max_ms", "cost_10000_idle_triggers",
+    },
     "start": {"import_vs_bare_interpreter", "first_decision_ms", "device_install_mb", "device_rss_mb"},
 }  # fmt: skip
 
