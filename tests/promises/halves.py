@@ -10,12 +10,15 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 
 from tests.conftest import ROOT
 from tests.promises.outcome import Outcome, Run
 
 OTHER_SEED = 1_000
+ERRORS_SHOWN = 2_000
+"""Of what the second process said on standard error, its last characters."""
 
 
 def in_two(run: Run) -> Run:
@@ -26,12 +29,18 @@ def in_two(run: Run) -> Run:
         second = count // 2
         named = (run.__module__, run.__name__)
         command = [sys.executable, "-m", "tests.promises.halves", *named, str(second), str(seed + OTHER_SEED)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as other:
+        with (
+            tempfile.TemporaryFile("w+") as errors,  # a pipe that nobody reads meanwhile would fill
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as other,
+        ):
             ours = run(count - second, seed)
             assert other.stdout is not None
             said = other.stdout.read()
+            other.wait()
+            errors.seek(0)
+            last = errors.read()[-ERRORS_SHOWN:]
         if not said:
-            ours.wrong.append(f"the second process ended with {other.returncode} and said nothing: {' '.join(command[1:])}")
+            ours.wrong.append(f"the second process, {' '.join(command[1:])}, ended with {other.returncode}: {last}")
             return ours
         return ours + Outcome(**json.loads(said))
 

@@ -128,7 +128,9 @@ class Proxy:
         self._ends: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Future[None]] = set()
         self._listening: socket.socket | None = None
-        self._port = 0
+        # Holds the port while nobody listens on it: free, some other connection of this machine would take it now and then.
+        self._reserved = _bound(0)
+        self._port = self._reserved.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -141,6 +143,7 @@ class Proxy:
 
     def close(self) -> None:
         self._do(self._end())
+        self._reserved.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -150,9 +153,9 @@ class Proxy:
 
     async def _listen(self) -> None:
         # By hand: asyncio's own server loses a socket that it accepts while it is being closed.
-        listening = socket.create_server(("127.0.0.1", self._port))
+        listening = _bound(self._port)
+        listening.listen(128)
         listening.setblocking(False)
-        self._port = listening.getsockname()[1]
         self._listening = listening
         self._loop.add_reader(listening, self._let_in, listening)
 
@@ -244,3 +247,11 @@ class Proxy:
             for end in self._ends:
                 end.transport.abort()
             await asyncio.sleep(0.005)
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on a port that others of ours may share; connections to it are refused until one of them listens."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
