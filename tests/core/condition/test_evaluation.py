@@ -123,6 +123,9 @@ class TestText:
     def test_a_pattern_that_is_a_bomb_is_an_error_on_the_device_too(self, bomb: str) -> None:
         assert fails("'abc'.matches(event.s)", event_s=bomb).kind == "pattern"
 
+    def test_a_large_pattern_is_given_up_while_it_is_compiled_and_not_after(self) -> None:
+        assert "compile failed" in fails("'abc'.matches(event.s)", event_s=r"(\pL|\pN){300}").message
+
     def test_case_changes_ascii_letters_only(self) -> None:
         assert evaluate("event.s.lowerAscii()", event_s="ÀBÇ") == "ÀbÇ"
         assert evaluate("event.s.upperAscii()", event_s="straße") == "STRAßE"
