@@ -58,7 +58,7 @@ class Case:
         blocked = (
             (self.state.paused and self.paused())
             or (self.course.can_be_stale and self.stale())
-            or (self.trigger.policy.max_age_ms and self.too_old())
+            or (self.course.is_governed and self.trigger.policy.max_age_ms and self.too_old())
             or (self.state.warming and self.warming())
             or (self.trigger.policy.purpose and self.consent())
         )
@@ -113,7 +113,7 @@ class Case:
         if not self.moment.trusted:
             detail = f"{detail}; {Reason.CLOCK_UNTRUSTED}" if detail else Reason.CLOCK_UNTRUSTED.value
         held, trigger = self.held, self.trigger
-        mode = mode_of(self.plan, trigger, self.subject_key)
+        mode = mode_of(self.plan, trigger, self.subject_key) if self.course.has_mode else ""
         # By place: as many names in a call are as dear as everything else about the record.
         return DecisionOutput(
             Decision(
@@ -204,6 +204,8 @@ class Case:
 
     def _settle(self) -> list[Effect]:
         """Sure enough: what its own history and that of others allows, then the split, then the hour."""
+        if not self.course.is_governed:
+            return self._settle_plainly()
         policy = self.trigger.policy
         blocked = (
             ((policy.reentry != "always" or self.trigger.follows) and self.reentry())
@@ -220,6 +222,21 @@ class Case:
             return [self.record(Reason.HOLDOUT, assignment=assignment)]
         self.action = self._variant() if policy.variants is not None else self.trigger.action
         return self._act(assignment)
+
+    def _settle_plainly(self) -> list[Effect]:
+        """The same for the many triggers that have a cooldown and a holdout at most."""
+        trigger, now = self.trigger, self.now
+        blocked = self.cooldown() if trigger.policy.cooldown_ms else None
+        if blocked:
+            return [blocked]
+        assignment = self._assignment() if trigger.policy.holdout is not None else ""
+        self.subject.fired[trigger.trigger_id] = now
+        if assignment == HELD_OUT:
+            return [self.record(Reason.HOLDOUT, assignment=assignment)]
+        payload, absent = self.plan.payloads[trigger.action].render(self.held.operands, self.held.language)
+        without = f"payload without {', '.join(absent)}" if absent else ""
+        fired = self.record(Reason.FIRED, without, assignment, payload, now + trigger.life_ms if trigger.life_ms else 0)
+        return [fired, Act(fired.decision)]
 
     def step(self, action: str, assignment: str) -> list[Effect]:
         """A further step of a content sequence that is under way: what began it is not asked again, what others allow is."""

@@ -15,7 +15,7 @@ from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile
 from reflexarc_core.feature import FeatureDefinition, Layout
 from reflexarc_core.feature_source import Fold, Read, compile_read
 from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition
-from reflexarc_core.policy import Cap
+from reflexarc_core.policy import Cap, Policy
 from reflexarc_core.template import Payload, expressions
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import frozen
@@ -60,7 +60,8 @@ class Course:
     score. aging: (model, when its calibration turns STALE, ms). sent: (subject-scoped feature, age past which it is
     STALE, ms). models, minimums: the model and its confidence_min for each of the trigger's lines. can_ask: whether it
     may ask the server. can_be_stale: whether there is anything in `aging` or `sent`. caps: (the name its uses are kept under,
-    cap) of each that covers it, its own first.
+    cap) of each that covers it, its own first. is_governed: whether anything but a cooldown and a holdout may hold it back behind
+    its confidence. has_mode: whether a decision of it may count in no result.
     """
 
     trigger: Trigger
@@ -73,6 +74,8 @@ class Course:
     can_ask: bool
     can_be_stale: bool
     caps: tuple[tuple[str, Cap], ...]
+    is_governed: bool
+    has_mode: bool
 
 
 @frozen
@@ -362,7 +365,14 @@ class Plan:
             can_ask=(trigger.placement == "edge" and bool(trigger.lines) and trigger.escalate != "never" and trigger.confidence),
             can_be_stale=bool(aging or sent),
             caps=self._caps(trigger),
+            is_governed=self._is_governed(trigger),
+            has_mode=trigger.dry_run or bool(self.test_subjects),
         )
+
+    def _is_governed(self, trigger: Trigger) -> bool:
+        policy = trigger.policy
+        plain = Policy(cooldown_ms=policy.cooldown_ms, purpose=policy.purpose, holdout=policy.holdout, priority=policy.priority)
+        return policy != plain or bool(trigger.follows or trigger.dry_run or self._caps(trigger))
 
     def _caps(self, trigger: Trigger) -> tuple[tuple[str, Cap], ...]:
         own = trigger.policy.cap
