@@ -81,7 +81,7 @@ def run(*, quick: bool) -> Report:
     report.ratios["cost_10000_idle_triggers"] = _idle_cost(rounds, 500 if quick else 3_000)
     report.notes.append("swap_host_lateness: while 1,000 conditions are compiled; what else a catalog switch does is not in it")
     report.notes.append("cost_10000_idle_triggers: of evaluating conditions; what else an engine does for an event is not in it")
-    report.notes.append("business-rules is not measured: its rules are Python objects, and it was slower than rule-engine")
+    report.notes.append("business-rules is not measured: its rules are Python objects")
     report.notes.append("durable_rules is left out: an event is consumed by the first rule it fits, so its hits are not equal")
     return report
 
