@@ -6,6 +6,7 @@ not built yet.
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
 
@@ -28,6 +29,9 @@ BUILT = ("capture", "decide", "ingest", "rules", "start")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; the exit status."""
+    # Where byte code is never written, every start would compile the sources: nobody's application does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The latency suite.")
     parser.add_argument("id", nargs="?", help="a benchmark's id, or `all` for every one that is built")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
