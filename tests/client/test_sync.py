@@ -21,6 +21,7 @@ from reflexarc_edge.upload import UploadBatch
 from reflexarc_proto.v1.record_pb2 import LogRecord
 from reflexarc_server.app import Server, start_server
 from reflexarc_server.log_reader import LogReader, applied_event_ids
+from tests.server.kit import wait_for
 
 T0 = 1_700_000_000_000
 QUICK = Config(
@@ -138,9 +139,9 @@ def test_a_server_from_an_older_copy_says_so_and_gets_again_what_is_left(tmp_pat
         with client.log.spool.store.transaction() as db:
             db.execute("DELETE FROM log WHERE seq BETWEEN ? AND ?", (first, last))
         server = serve(data, address)
-        assert client.wait_online(True, 20)
-        assert client.flush(20).delivered, "without a new event: whoever comes back is asked how far it is"
-        assert client.stats()["uplink"]["rewound"] == 1
+        # Without a new event: whoever comes back is asked how far it is. Until that the client knows of nothing to deliver.
+        wait_for(lambda: client.stats()["uplink"]["rewound"] == 1)
+        assert client.flush(20).delivered
     server.stop()
     assert set(urls(data)) == pages("", 1, 60) | pages("", 100, 200)
     with sqlite3.connect(data / "server.db") as db:

@@ -30,8 +30,11 @@ def tell(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def measured(folder: Path) -> dict[str, Any]:
-    """Track beside a stopped server; what `track()` took. Nothing is lost, and all of it arrives once the server goes on."""
+def measured(folder: Path, *, stopped: bool = True) -> dict[str, Any]:
+    """Track beside a stopped server; what `track()` took. Nothing is lost, and all of it arrives once the server goes on.
+
+    stopped: False for the same beside one that runs, to compare with.
+    """
     folder.mkdir()
     catalog_in(folder)
     server = start("serve", folder / "server")
@@ -39,7 +42,8 @@ def measured(folder: Path) -> dict[str, Any]:
         app = start("slow", folder, line_of(server), CALLS)
         try:
             assert line_of(app) == "online"
-            os.kill(server.pid, signal.SIGSTOP)
+            if stopped:
+                os.kill(server.pid, signal.SIGSTOP)
             tell(app)
             found: dict[str, Any] = json.loads(line_of(app))
             os.kill(server.pid, signal.SIGCONT)
@@ -66,6 +70,9 @@ def test_a_stopped_server_slows_no_call(tmp_path: Path) -> None:
         ms = measured(tmp_path / str(turn))["ms"]
         print(f"promise 12: {CALLS} calls beside a stopped server: ms {ms}")
         if ms["p99"] <= P99_MS and ms["p99.9"] <= P999_MS:
-            break
-    assert ms["p99"] <= P99_MS
-    assert ms["p99.9"] <= P999_MS
+            return
+    # A machine on which calls are as late beside a server that runs is what is slow, and no stopped server.
+    running = measured(tmp_path / "running", stopped=False)["ms"]
+    print(f"promise 12: {CALLS} calls beside a running server: ms {running}")
+    assert ms["p99"] <= max(P99_MS, running["p99"])
+    assert ms["p99.9"] <= max(P999_MS, running["p99.9"])
