@@ -42,6 +42,6 @@ def test_a_target_that_breaks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all of the above would hold of a fuzzer that looks away."""
     from reflexarc_server.ingest import Ingest
 
-    monkeypatch.setattr(Ingest, "push", lambda *_: 1 // 0)
+    monkeypatch.setattr(Ingest, "take", lambda *_: 1 // 0)
     with targets.opened("EventService/Push") as (target, seeds), pytest.raises(targets.Broken, match="UNKNOWN"):
         target(seeds[0])

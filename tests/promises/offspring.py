@@ -84,10 +84,10 @@ def _server(order: dict[str, Any]) -> None:
 
     left = [int(order["die_at"])]
     told = threading.Event()
-    push = Ingest.push
+    take = Ingest.take
 
-    def pushed(self: Ingest, installation: str, request: Any) -> Any:
-        answer = push(self, installation, request)
+    def taken(self: Ingest, installation: str, batch: Any) -> Any:
+        answer = take(self, installation, batch)
         if answer.verdicts and left[0]:
             left[0] -= 1
             if not left[0]:
@@ -95,7 +95,7 @@ def _server(order: dict[str, Any]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    Ingest.push = pushed  # type: ignore[method-assign]
+    Ingest.take = taken  # type: ignore[method-assign]
     folder = Path(order["folder"])
     server = start_server(folder, order["address"], kit.catalog(), insecure=True)
     fresh = folder.parent / "address.new"
