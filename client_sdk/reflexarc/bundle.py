@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.errors import ManifestError, ScoringError
+from reflexarc_core.errors import DefinitionError, ManifestError, ScoringError
 from reflexarc_core.model import LiveModel, Scored, Scorer
 
 if TYPE_CHECKING:
@@ -82,19 +82,21 @@ class Bundles:
         self._verifier = verifier or DigestVerifier()
 
     def open(self, digest: str) -> Bundle | None:
-        """The bundle of that digest, verified again; None when none is kept under it or it no longer verifies."""
+        """The bundle of that digest, verified again; None when none is kept under it, it no longer verifies, or this version
+        cannot run its catalog."""
         path = self._folder / digest
         if not digest or not path.is_dir():
             return None
         try:
             return self._load(digest, path)
-        except ManifestError:
+        except (ManifestError, DefinitionError):
             return None
 
     def install(self, digest: str, manifest: bytes, fetch: Callable[[str, int], bytes]) -> Bundle:
         """Verify the manifest, fetch what it lists, self-test, and give it its final name.
 
-        fetch(sha256, byte_count) returns a file's bytes. Raises ManifestError; nothing is kept then.
+        fetch(sha256, byte_count) returns a file's bytes. Raises ManifestError, or DefinitionError for a catalog that no engine
+        could run; nothing is kept then.
         """
         self._verifier.verify(manifest, digest)
         files = _files_for_device(manifest)

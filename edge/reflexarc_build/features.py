@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from reflexarc_build.source import Mistakes, Node, Reading, nearest, shown
 from reflexarc_core.event import EventType, Value
 from reflexarc_core.feature import Contribution, FeatureDefinition, check_feature
-
-NUMERIC = ("sum", "mean", "min", "max", "decayed_sum", "rate", "total")
-"""Aggregations that add or compare what they are given: text has no place in them."""
+from reflexarc_core.soundness import NUMERIC
 
 
 class FeatureReader:

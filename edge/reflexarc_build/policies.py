@@ -12,9 +12,9 @@ from reflexarc_build.source import Mistakes, Node, Reading, shown
 from reflexarc_core.event import EventType
 from reflexarc_core.hours import Hours, opens_at
 from reflexarc_core.policy import CAP_COUNT_MAX, HOLD_MS, REENTRIES, UNITS, Cap, Group, Holdout, Policy, Variant, Variants
+from reflexarc_core.soundness import PRIORITY_MAX
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-PRIORITY_MAX: Final = 1_000_000
 _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from reflexarc_build.policies import DAYS, PRIORITY_MAX
+from reflexarc_build.policies import DAYS
 from reflexarc_build.triggers import FOLLOW_COUNT_MAX, OUTCOMES
 from reflexarc_core.aggregation import KINDS
 from reflexarc_core.event import PROPERTY_TYPES
 from reflexarc_core.pattern import STEP_COUNT_MAX
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS
+from reflexarc_core.soundness import PRIORITY_MAX
 from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS
 
 ADDRESS: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from reflexarc_core.errors import DefinitionError
+from reflexarc_core.soundness import DURATION_MS_MAX
 
 SOURCE_BYTES_MAX: Final = 2 * 1024 * 1024
 DEPTH_MAX: Final = 24
@@ -29,7 +30,6 @@ _TEXT_TAG: Final = "tag:yaml.org,2002:str"
 # The same language, read by C where the library was built with it: ten times as fast.
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTRUCTOR: Final = yaml.constructor.SafeConstructor()
-DURATION_MS_MAX: Final = 520 * 604_800_000
 INT_MAX: Final = 2**63 - 1
 
 

@@ -19,6 +19,7 @@ from reflexarc_core.event import EventType
 from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.model import ModelDefinition
 from reflexarc_core.policy import Cap
+from reflexarc_core.soundness import check_catalog
 from reflexarc_core.trigger import Action, Trigger
 
 FORMAT: Final = 1
@@ -62,13 +63,19 @@ class Catalog:
 
     @staticmethod
     def from_plain(built: Any) -> Catalog:
-        """Raises DefinitionError when the built form is not one, or is of a later format."""
+        """Raises DefinitionError when the built form is not one, is of a later format, or is nothing an engine could run."""
         written = built.get("format", FORMAT) if isinstance(built, Mapping) else FORMAT
         if type(written) is not int or written > FORMAT:
             raise DefinitionError(
                 f"the catalog has format {str(written)[:20]}, this version reads {FORMAT}", hint="update reflexarc on this host"
             )
-        return plain.from_plain(Catalog, built)
+        catalog = plain.from_plain(Catalog, built)
+        try:
+            catalog.digest  # noqa: B018  # every host asks for it: what has none is no catalog
+        except ValueError:
+            raise DefinitionError("the catalog holds numbers or text that JSON cannot", hint="build the catalog again") from None
+        check_catalog(catalog)
+        return catalog
 
     @staticmethod
     def from_bytes(built: bytes) -> Catalog:

@@ -123,11 +123,14 @@ class Distribution:
                 content = (folder / name).read_bytes()
                 if len(content) != entry["bytes"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
                     raise ManifestError(f"{name} of bundle {digest[:12]} is damaged")
+            version = int(listed["version"])
             catalog = Catalog.from_bytes((folder / CATALOG).read_bytes())
         except OSError as error:
             raise ManifestError(f"bundle {digest[:12]} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ManifestError(f"the manifest of bundle {digest[:12]} is none") from None
         artifacts = {form: {path.parent.name: Artifact.load(path) for path in sorted(folder.glob(f"*/{form}"))} for form in FORMS}
-        return Bundle(digest, int(listed["version"]), manifest, catalog, artifacts)
+        return Bundle(digest, version, manifest, catalog, artifacts)
 
     def server_artifact(self, artifact_digest: str) -> Artifact:
         """The server's form with this manifest digest, from whichever bundle has it. Raises ManifestError when none does."""

@@ -19,6 +19,7 @@ from reflexarc_proto.v1 import admin_service_pb2, artifact_service_pb2, event_se
 from reflexarc_proto.wire import error_of_call, result_from_proto, subject_to_proto
 from reflexarc_server.app import start_server
 from reflexarc_server.distribution import write_bundle
+from tests.core.test_hostile_catalog import HOSTILE, UNSOUND, unsound
 from tests.server.kit import DAY, T0, ManualClock, Stubs, catalog
 
 
@@ -174,3 +175,26 @@ def test_the_live_bundle_outlives_a_restart(data: Path, clock: ManualClock, publ
         clock.now += DAY
         stubs.close()
         server.stop()
+
+
+def _by_hand(data: Path, catalog_bytes: bytes, manifest: bytes | None = None) -> str:
+    """A bundle nobody built: its files are whole, and what they say cannot be."""
+    listed = {"catalog.json": {"sha256": hashlib.sha256(catalog_bytes).hexdigest(), "bytes": len(catalog_bytes)}}
+    manifest = manifest or json.dumps({"format": 1, "version": 7, "files": listed}).encode()
+    digest = hashlib.sha256(manifest).hexdigest()
+    (data / "bundles" / digest).mkdir(parents=True)
+    (data / "bundles" / digest / "bundle.json").write_bytes(manifest)
+    (data / "bundles" / digest / "catalog.json").write_bytes(catalog_bytes)
+    return digest
+
+
+def test_a_hostile_catalog_never_becomes_live(stubs: Stubs, publish: Callable[[], str], data: Path) -> None:
+    good = publish()
+    _activate(stubs, good)
+    for content in (*HOSTILE.values(), *map(unsound, UNSOUND)):
+        assert type(_refused(lambda held=content: _activate(stubs, _by_hand(data, held)))) is DefinitionError
+    for manifest in (b"[]", b"{}", b'{"files": [], "version": 1}', b'{"files": {}, "version": "x"}', b"[" * 200_000):
+        bad = _by_hand(data, b"", manifest)
+        assert type(_refused(lambda digest=bad: _activate(stubs, digest))) is ManifestError
+    assert stubs.status().bundle_digest == good
+    assert _activate(stubs, good).digest == good, "it goes on"
