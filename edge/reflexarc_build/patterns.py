@@ -52,7 +52,7 @@ class PatternReader:
         key = self._key(reading, tuple(name for step in steps for name in step.events))
         reading.finish()
         pattern = Pattern(steps, within_ms, key, cancel)
-        reading.guard(lambda: check_pattern(pattern))
+        reading.guard(lambda: _check(reading.what, pattern))
         return pattern if steps and any(not step.absent for step in steps) else None
 
     def _key(self, reading: Reading, events: tuple[str, ...]) -> str:
@@ -79,6 +79,9 @@ class PatternReader:
         if not isinstance(node.value, dict):
             return None
         absent = "no" in node.value
+        if absent and "event" in node.value:
+            self.mistakes.add(node, f"{what} has event and no", "write two steps: what comes, then what must not")
+            return None
         field = "no" if absent else "event"
         events = reading.names(field, required=True)
         reading.known(field, events, self.event_types, "event type")
@@ -91,8 +94,8 @@ class PatternReader:
         return step if events else None
 
     def _where(self, reading: Reading, events: tuple[str, ...]) -> CheckedExpression | None:
-        text = reading.text("where")
-        if not text:
+        text = reading.text("where", required=reading.node_of("where") is not None)
+        if not text.strip():
             return None
         node = reading.node_of("where") or reading.node
         try:
@@ -104,3 +107,11 @@ class PatternReader:
             self.mistakes.add(node, f"{reading.what}: where is {checked.result_type}", "write one that is true or false")
             return None
         return checked
+
+
+def _check(what: str, pattern: Pattern) -> None:
+    """As `check_pattern`, naming the trigger."""
+    try:
+        check_pattern(pattern)
+    except DefinitionError as error:
+        raise DefinitionError(f"{what}: {error.message}", hint=error.hint) from None

@@ -21,13 +21,16 @@ _TIME: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00")
 def read_cap(what: str, node: Node, mistakes: Mistakes, *, shared: Mapping[str, Collection[str]] | None = None) -> Cap | None:
     """One cap; None when it is too broken. shared: names of `triggers` and `channels`; None for a trigger's own cap."""
     reading = Reading(node, what, mistakes)
+    if not isinstance(node.value, dict):
+        return None
     count = reading.number("count", 0, low=1, high=CAP_COUNT_MAX)
     if reading.node_of("count", required=True) is not None and count != int(count):
         mistakes.add(reading.node_of("count") or node, f"{what}: count is {count:g}", "a whole number")
-    window_ms = reading.duration_ms("within")
+    window_ms = reading.duration_ms("within", required="within" in node.value)
     calendar = reading.text("each", one_of=("day", "week"))
-    if bool(window_ms) == bool(calendar):
-        mistakes.add(node, f"{what} says {'both within and each' if calendar else 'not in which time'}",
+    said = (reading.node_of("within") is not None) + (reading.node_of("each") is not None)
+    if said != 1:
+        mistakes.add(node, f"{what} says {'both within and each' if said else 'not in which time'}",
                      "write within: 7d (rolling), or each: day or each: week (of the subject's local time)")  # fmt: skip
     scope = reading.text("scope", "device", one_of=("device", "global"))
     if scope == "global" and shared is None:
@@ -120,7 +123,8 @@ class PolicyReader:
         found = self._hours(reading, "quiet", then=("hold", "drop"))
         node = reading.node_of("quiet")
         stretches = [] if node is None else node.value if isinstance(node.value, list) else [node]
-        said = {str(item.value["then"].value) for item in stretches if isinstance(item.value, dict) and "then" in item.value}
+        dicts = [item.value for item in stretches if isinstance(item.value, dict)]
+        said = {str(held["then"].value) if "then" in held else "hold" for held in dicts}
         if len(said) > 1 and node is not None:
             self.mistakes.add(node, f"{reading.what}: quiet hours that hold and others that drop", "write the same `then` in all")
         return found, next(iter(said), "hold")
@@ -172,9 +176,11 @@ class PolicyReader:
             action = inner.text("action")
             if action:
                 inner.known("action", (action,), self.actions, "action")
+            inner.node_of("share", required=True)
             ways.append(Variant(name, inner.number("share", 0.0, high=1.0), action))
             inner.finish()
-        if entries and not math.isclose(sum(way.share for way in ways), 1.0, abs_tol=1e-9):
+        shared = all(isinstance(node.value, dict) and "share" in node.value for _, node in entries)
+        if entries and shared and not math.isclose(sum(way.share for way in ways), 1.0, abs_tol=1e-9):
             self.mistakes.add(
                 reading.node_of("variants") or reading.node,
                 f"{reading.what}: the shares of its variants add up to {sum(way.share for way in ways):g}", "they must make 1",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from reflexarc_build.actions import read_action
 from reflexarc_build.features import FeatureReader
+from reflexarc_build.idle import idle
 from reflexarc_build.names import RESERVED, event_names, is_name, operand_names
 from reflexarc_build.policies import read_cap
 from reflexarc_build.source import (
@@ -49,9 +50,10 @@ def build_file(path: Path) -> Catalog:
 
 
 def check_file(path: Path) -> tuple[Catalog, list[Mistake]]:
-    """The same, and what is no mistake but worth a look: definitions that nothing uses."""
+    """The same, and what is no mistake but worth a look: definitions that nothing uses or that cannot do what they seem to."""
     build = _Build(parse(_text_of(path), str(path)))
-    return build.catalog(), build.unused()
+    built = build.catalog()
+    return built, build.unused() + idle(built, build.sections)
 
 
 def _text_of(path: Path) -> str:

@@ -67,7 +67,8 @@ class TriggerReader:
                 node, f"trigger {trigger_id}: on and a pattern", "leave `on` out: the pattern says what it waits for"
             )
         seen = on if pattern is None else pattern.completing
-        condition = self._condition(reading, seen, required=pattern is None)
+        waits = any(reading.node_of(name) is not None for name in ("pattern", "inactive"))
+        condition = self._condition(reading, seen, required=not waits)
         policy = self._policies.read(reading)
         goal = self._goal(reading)
         follows = self._follows(reading)
@@ -81,26 +82,57 @@ class TriggerReader:
             return None
         lines = self._lines(reading, condition, confidence)
         scores = {model.output for model in self.models.values()} & set(condition.reads)
-        if not on and not scores and pattern is None:
+        if not on and not scores and not waits:
             self.mistakes.add(
                 node, f"trigger {trigger_id} has no `on` and reads no model, so nothing would evaluate it",
                 "write on: [EVENT TYPES]",
             )  # fmt: skip
         if placement == "edge":
-            self._check_visible(trigger_id, node, on, pattern)
+            self._check_visible(reading, on, pattern, policy.exit)
+            self._check_inputs(reading, condition)
         return Trigger(
             trigger_id=trigger_id, condition=condition, action=action, on=on, pattern=pattern, placement=placement, lines=lines,
             confidence=confidence, escalate=escalate, deadline_ms=deadline_ms, policy=policy, goal=goal, follows=follows,
             life_ms=life_ms, dry_run=dry_run, description=description,
         )  # fmt: skip
 
-    def _check_visible(self, trigger_id: str, node: Node, on: tuple[str, ...], pattern: Pattern | None) -> None:
-        steps = () if pattern is None else tuple(name for step in pattern.steps for name in step.events)
-        for event_type in dict.fromkeys((*on, *steps)):
+    def _check_visible(self, reading: Reading, on: tuple[str, ...], pattern: Pattern | None, exit_: tuple[str, ...]) -> None:
+        """Rule 5: whatever an edge trigger waits for, or ends by, has to reach a device."""
+        steps = () if pattern is None else (*(name for step in pattern.steps for name in step.events), *pattern.cancel)
+        for event_type in dict.fromkeys((*on, *steps, *exit_)):
             if event_type in SERVER_SIDE:
                 self.mistakes.add(
-                    node, f"trigger {trigger_id}: {event_type} reaches the server, not a device", "write placement: server"
+                    reading.node, f"{reading.what}: {event_type} reaches the server, not a device", "write placement: server"
                 )
+
+    def _check_inputs(self, reading: Reading, condition: CheckedExpression) -> None:
+        """The same of what its condition rests on, through segments and models too: a model needs one input a device can see."""
+        node = reading.node_of("condition") or reading.node
+        for name in condition.reads:
+            space, dot, rest = name.partition(".")
+            read = [rest] if space == "features" and dot else []
+            if space == "segments" and dot and rest in self.segments:
+                read = [held.partition(".")[2] for held in self.segments[rest].reads if held.startswith("features.")]
+            for feature in read:
+                if self._is_unseen(feature):
+                    self.mistakes.add(
+                        node, f"{reading.what}: {name} rests on {feature}, of events that reach the server and no device",
+                        f"write scope: subject in {feature}, or placement: server",
+                    )  # fmt: skip
+            for model in self.models.values() if not dot else ():
+                inputs = model.features if name in (model.output, model.factors) else ()
+                if inputs and all(map(self._is_unseen, inputs)):
+                    self.mistakes.add(
+                        node, f"{reading.what}: every input of {name} is of events that reach the server and no device",
+                        "write scope: subject in its features, or placement: server",
+                    )  # fmt: skip
+
+    def _is_unseen(self, name: str) -> bool:
+        """Whether a feature is folded on a device from what never arrives there."""
+        feature = self.features.get(name)
+        if feature is None or feature.scope != "device":
+            return False
+        return bool(feature.of) and all(part.event_type in SERVER_SIDE for part in feature.of)
 
     def _condition(self, reading: Reading, on: tuple[str, ...], *, required: bool) -> CheckedExpression | None:
         """required: whether one has to be written; a pattern may stand alone."""
