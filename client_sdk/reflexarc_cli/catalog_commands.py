@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,9 +17,18 @@ from reflexarc_core.errors import ReflexArcError, StorageError
 if TYPE_CHECKING:
     from reflexarc_cli.catalogs.difference import Change
 
+
+def _you() -> str:
+    """The user's name, where the system knows one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
+
+
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.option("--in", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
-BY = click.option("--by", default=getpass.getuser, show_default="you", help="Who does it, for the history.")
+BY = click.option("--by", default=_you, show_default="you", help="Who does it, for the history.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -134,10 +144,16 @@ def promote(file: Path, folder: Path, by: str, note: str, needs_approval: bool, 
 @FOLDER
 @BY
 def approve(folder: Path, by: str) -> None:
-    """Make live what somebody else proposed."""
+    """Make live what somebody else proposed. What changes is told."""
+    from reflexarc_cli.catalogs.difference import differ
     from reflexarc_cli.catalogs.versions import Versions
+    from reflexarc_core.catalog import Catalog
 
-    click.echo(Versions(folder).approve(by, _now()))
+    versions = Versions(folder)
+    changes = differ(versions.live() or Catalog(), versions.pending())
+    entry = versions.approve(by, _now())
+    _print(changes)
+    click.echo(entry)
 
 
 @catalog.command()
@@ -146,10 +162,16 @@ def approve(folder: Path, by: str) -> None:
 @BY
 @click.option("--note", default="", help="Why, for the history.")
 def rollback(folder: Path, digest: str, by: str, note: str) -> None:
-    """Make an earlier version live again."""
+    """Make an earlier version live again, at once. What changes is told."""
+    from reflexarc_cli.catalogs.difference import differ
     from reflexarc_cli.catalogs.versions import Versions
+    from reflexarc_core.catalog import Catalog
 
-    click.echo(Versions(folder).roll_back(digest, by, note, _now()))
+    versions = Versions(folder)
+    changes = differ(versions.live() or Catalog(), versions.earlier(digest))
+    entry = versions.roll_back(digest, by, note, _now())
+    _print(changes)
+    click.echo(entry)
 
 
 @catalog.command()

@@ -84,11 +84,19 @@ def _model(names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trigger(names: dict[str, Any]) -> dict[str, Any]:
-    step = _object({"event": names, "no": names, "where": _TEXT, "within": _duration(), "count": _whole(1, STEP_COUNT_MAX)})
+    step = _object(
+        {
+            "event": names,
+            "no": names,
+            "where": {"type": "string", "minLength": 1},
+            "within": _duration(),
+            "count": _whole(1, STEP_COUNT_MAX),
+        }
+    )
     pattern = _object(
         {"steps": {"type": "array", "items": step, "minItems": 1}, "within": _duration(), "key": _TEXT, "cancel": names}, "steps"
     )
-    variant = _object({"share": _SHARE, "action": _TEXT})
+    variant = _object({"share": _SHARE, "action": _TEXT}, "share")
     follow = _object({"action": _TEXT, "on": _several({"enum": list(OUTCOMES)}), "wait": _duration()}, "action")
     group = _object({"name": _TEXT, "from": _SHARE, "to": _SHARE}, "name")
     return _object(

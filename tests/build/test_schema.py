@@ -85,6 +85,7 @@ RIGHT = {
     "everything": EVERYTHING.replace("{rest}", REST),
     "standard": standard_text(),
     "automations": (ROOT / "examples" / "catalog" / "automations.yaml").read_text(),
+    "journeys": (ROOT / "examples" / "catalog" / "journeys.yaml").read_text(),
     "world": YAML,
     "cart": of_one(CART),
     "steps": of_one(FUNNEL),
@@ -116,6 +117,8 @@ WRONG = {
     "an outcome that is none": RIGHT["everything"].replace("on: [click]", "on: [bought]"),
     "an aggregation that is none": RIGHT["everything"].replace("aggregation: sum", "aggregation: median"),
     "a type that is none": RIGHT["everything"].replace("type: string, required", "type: text, required"),
+    "a variant of unknown size": RIGHT["everything"].replace("plain: {share: 0.5}", "plain: {}"),
+    "a filter that says nothing": RIGHT["everything"].replace('where: event.page_url == "/"', 'where: ""'),
     "a step of its own kind": RIGHT["everything"].replace("{event: page_view, count: 2}", "{event: page_view, times: 2}"),
 }
 

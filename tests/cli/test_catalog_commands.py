@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reflexarc import Client
 from reflexarc_build.reader import build_text
+from reflexarc_cli.catalogs.versions import Versions
 from reflexarc_core.catalog import Catalog
 from tests.cli.kit import Done, reflexarc
 
@@ -78,6 +80,49 @@ def test_a_version_is_made_live_and_taken_back(files: list[Path], tmp_path: Path
     ]  # fmt: skip
     with Client(tmp_path / "store", catalog=folder / "live.json") as client:
         assert client.track("page_view", {"page_url": "/pricing"}).decisions[0].reason == "FIRED"
+
+
+def test_rolling_back_twice_goes_back_twice(files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "prod"
+    promoted(folder, *files)
+    assert [(catalog("rollback", "--in", folder).status, live(folder)) for _ in range(3)] == [(0, "2"), (0, "1"), (2, "1")]
+    promoted(folder, files[2])
+    told = catalog("rollback", "--in", folder, "--by", "bob")
+    assert told.out.splitlines()[0] == "- action letter", "what changes is told"
+    assert "rolled back" in told.out and "by bob" in told.out.splitlines()[-1]
+    assert live(folder) == "1", "what was rolled back from is not behind it"
+    same = catalog("rollback", "--in", folder, "--to", build_text(ONE).digest)
+    assert (same.status, "live already" in same.err) == (2, True)
+
+
+def test_whoever_is_killed_before_the_history_has_it_can_be_rolled_back(files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "prod"
+    promoted(folder, *files[:2])
+    (folder / "live.json").write_bytes(build_text(THREE).to_bytes())
+    assert catalog("rollback", "--in", folder).status == 0
+    assert live(folder) == "2"
+
+
+def test_several_at_once_make_one_line(tmp_path: Path) -> None:
+    """Each entry's `before` is the one that really was live: nobody's change goes unseen."""
+    fresh = [build_text(ONE.replace('"1"', f'"{n}"')) for n in range(12)]
+    with ThreadPoolExecutor(6) as people:
+        list(people.map(lambda one: Versions(tmp_path / "prod").promote(one, "ann", "", 0), fresh))
+    entries = Versions(tmp_path / "prod").history()
+    assert [entry.before for entry in entries] == ["", *(entry.digest for entry in entries[:-1])]
+    live_one = Versions(tmp_path / "prod").live()
+    assert live_one is not None and live_one.digest == entries[-1].digest
+
+
+def test_a_proposal_is_a_change_of_what_was_live(files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "prod"
+    promoted(folder, files[0])
+    assert catalog("promote", files[1], "--to", folder, "--by", "ann", "--yes", "--needs-approval").status == 0
+    promoted(folder, files[2])
+    late = catalog("approve", "--in", folder, "--by", "bob")
+    assert (late.status, "propose it again" in late.err, live(folder)) == (2, True, "3")
+    (folder / "pending.json").write_text('{"digest": 1}')
+    assert "nothing waits" in catalog("approve", "--in", folder, "--by", "bob").err
 
 
 def test_a_proposal_waits_for_somebody_else(files: list[Path], tmp_path: Path) -> None:

@@ -4,15 +4,20 @@
     versions/DIGEST.json every version that was ever live, or waits to be
     history.jsonl        one line for each change, only ever added to
     pending.json         what waits for somebody else's approval
+    lock                 held by whoever changes something
 
 `live.json` is replaced whole or not at all. Owns the folder's layout. Must never build: it is handed built catalogs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +45,8 @@ class Entry:
         before = f" after {self.before[:_SHORT]}" if self.before else ""
         note = f": {self.note}" if self.note else ""
         version = f" ({self.version})" if self.version else ""
-        return f"{self.time} {self.action} {self.digest[:_SHORT]}{version}{before} by {self.by}{note}"
+        when = datetime.fromtimestamp(self.time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return f"{when} {self.action} {self.digest[:_SHORT]}{version}{before} by {self.by}{note}"
 
 
 class Versions:
@@ -71,41 +77,83 @@ class Versions:
 
     def promote(self, catalog: Catalog, by: str, note: str, now: int, *, needs_approval: bool = False) -> Entry:
         """Make it live, or let it wait until somebody else approves. Raises Misused when it is live already."""
-        live = self.live()
-        if live is not None and live.digest == catalog.digest:
-            raise Misused(f"{catalog.digest[:_SHORT]} is live already", hint="nothing to do")
-        self._keep(catalog)
-        if needs_approval:
-            self._write(self._folder / "pending.json", json.dumps({"digest": catalog.digest, "by": by}).encode())
-            return self._note(PROPOSED, catalog, live, by, note, now)
-        return self._make_live(PROMOTED, catalog, live, by, note, now)
+        with self._alone():
+            live = self.live()
+            if live is not None and live.digest == catalog.digest:
+                raise Misused(f"{catalog.digest[:_SHORT]} is live already", hint="nothing to do")
+            self._keep(catalog)
+            if needs_approval:
+                waiting = {"digest": catalog.digest, "by": by, "before": live.digest if live is not None else ""}
+                self._write(self._folder / "pending.json", json.dumps(waiting).encode())
+                return self._note(PROPOSED, catalog, live, by, note, now)
+            return self._make_live(PROMOTED, catalog, live, by, note, now)
+
+    def pending(self) -> Catalog:
+        """What waits for approval. Raises Misused when nothing does."""
+        return self._version(self._waiting()["digest"])
 
     def approve(self, by: str, now: int) -> Entry:
-        """Make live what waits. Raises Misused when nothing waits, or whoever proposed it approves it."""
-        pending = self._folder / "pending.json"
+        """Make live what waits. Raises Misused when nothing waits, whoever proposed it approves it, or another version became
+        live since: what was proposed was a change of that one.
+        """
+        self._waiting()  # nothing is made where nothing waits
+        with self._alone():
+            waiting, live = self._waiting(), self.live()
+            if waiting["by"] == by:
+                raise Misused(f"{by} proposed it", hint="somebody else has to approve")
+            if waiting["before"] != (live.digest if live is not None else ""):
+                raise Misused("another version became live since it was proposed", hint="propose it again")
+            entry = self._make_live(APPROVED, self._version(waiting["digest"]), live, by, f"proposed by {waiting['by']}", now)
+            (self._folder / "pending.json").unlink(missing_ok=True)
+            return entry
+
+    def _waiting(self) -> dict[str, str]:
         try:
-            waiting = json.loads(pending.read_bytes())
-        except (OSError, ValueError):
+            waiting = json.loads((self._folder / "pending.json").read_bytes())
+            return {name: str(waiting[name]) for name in ("digest", "by", "before")}
+        except (OSError, ValueError, KeyError, TypeError):
             raise Misused("nothing waits for approval", hint="propose with --needs-approval") from None
-        if waiting["by"] == by:
-            raise Misused(f"{by} proposed it", hint="somebody else has to approve")
-        entry = self._make_live(APPROVED, self._version(waiting["digest"]), self.live(), by, f"proposed by {waiting['by']}", now)
-        pending.unlink(missing_ok=True)
-        return entry
 
     def roll_back(self, digest: str, by: str, note: str, now: int) -> Entry:
-        """Make an earlier version live again: the one that was before, or that of a digest (its beginning is enough)."""
-        live, history = self.live(), self.history()
-        changes = [entry for entry in history if entry.action != PROPOSED]
+        """Make an earlier version live again: see `earlier`. Raises Misused when that one is live already."""
+        self.earlier(digest)
+        with self._alone():
+            live, target = self.live(), self.earlier(digest)
+            if live is not None and live.digest == target.digest:
+                raise Misused(f"{target.digest[:_SHORT]} is live already", hint="nothing to do")
+            return self._make_live(ROLLED_BACK, target, live, by, note, now)
+
+    def earlier(self, digest: str = "") -> Catalog:
+        """The version that was live before this one, or that of a digest (its beginning is enough).
+
+        Before is as people mean it: a second roll back goes one further back, and not forth again. Raises Misused for none.
+        """
+        live = self.live()
+        changes = [entry for entry in self.history() if entry.action != PROPOSED]
         if not digest:
-            digest = changes[-1].before if changes else ""
-            if not digest:
+            line = _line(changes, live.digest if live is not None else "")
+            if len(line) < 2:
                 raise Misused("there is no version before this one", hint="reflexarc catalog history lists them")
+            digest = line[-2]
         known = sorted({entry.digest for entry in changes if entry.digest.startswith(digest)})
         if len(known) != 1:
             said = "no version" if not known else f"{len(known)} versions"
             raise Misused(f"{said} with digest {digest}", hint="reflexarc catalog history lists them")
-        return self._make_live(ROLLED_BACK, self._version(known[0]), live, by, note, now)
+        return self._version(known[0])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While nobody else changes the folder; the lock goes with its process, however that ends."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._failed(error) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _make_live(self, action: str, catalog: Catalog, live: Catalog | None, by: str, note: str, now: int) -> Entry:
         self._write(self._folder / "live.json", catalog.to_bytes())
@@ -156,3 +204,17 @@ class Versions:
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(f"the catalog's folder {self._folder}: {error.strerror}")
+
+
+def _line(changes: Sequence[Entry], live: str) -> list[str]:
+    """Digests from the first version to the live one: what was rolled back from is no longer part of it.
+
+    A version that became live when whoever made it so was killed before the history had it stands at the end.
+    """
+    line: list[str] = []
+    for entry in changes:
+        if entry.action == ROLLED_BACK and entry.digest in line:
+            del line[len(line) - line[::-1].index(entry.digest) :]
+        else:
+            line.append(entry.digest)
+    return line if not live or (line and line[-1] == live) else [*line, live]
