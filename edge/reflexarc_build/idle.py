@@ -7,10 +7,9 @@ from typing import Final
 
 from reflexarc_build.source import Mistake, Node
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.hours import MINUTE_MS, WEEK_MS, opens_at
+from reflexarc_core.hours import waits
 from reflexarc_core.policy import Policy
 
-_STEP_MS: Final = 5 * MINUTE_MS
 _WORDS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"))
 
 
@@ -44,12 +43,9 @@ def _triggers(catalog: Catalog, places: Mapping[str, Node]) -> Iterator[Mistake]
 
 
 def _longest_wait(policy: Policy) -> int:
-    """How long an action may have to wait for its hours, ms, to within five minutes; 0 where it is dropped or never held."""
+    """How long an action may have to wait for its hours, ms; 0 where it is dropped or never held."""
     quiet = policy.quiet if policy.quiet_then == "hold" else ()
-    if not quiet and not policy.window:
-        return 0
-    waits = (opens_at(quiet, policy.window, at) for at in range(0, WEEK_MS, _STEP_MS))
-    return max((opens - at for at, opens in zip(range(0, WEEK_MS, _STEP_MS), waits, strict=True) if opens is not None), default=0)
+    return max((held for held in waits(quiet, policy.window) if held is not None), default=0)
 
 
 def _words(ms: int) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from reflexarc_build.names import is_name
 from reflexarc_build.source import Mistakes, Node, Reading, shown
 from reflexarc_core.event import EventType
-from reflexarc_core.hours import Hours, opens_at
+from reflexarc_core.hours import STRETCH_COUNT_MAX, Hours, waits
 from reflexarc_core.policy import CAP_COUNT_MAX, HOLD_MS, REENTRIES, UNITS, Cap, Group, Holdout, Policy, Variant, Variants
 from reflexarc_core.soundness import PRIORITY_MAX
 
@@ -89,9 +89,7 @@ class PolicyReader:
             variants=self._variants(reading, unit),
             group=self._group(reading, unit),
         )
-        if (policy.quiet or policy.window) and any(
-            opens_at(policy.quiet, policy.window, m * 60_000) is None for m in range(10_080)
-        ):
+        if (policy.quiet or policy.window) and None in waits(policy.quiet, policy.window):
             self.mistakes.add(
                 reading.node_of("quiet") or reading.node_of("window") or reading.node,
                 f"{reading.what}: quiet hours and window leave no moment to act", "make one of them shorter",
@@ -133,11 +131,12 @@ class PolicyReader:
         node = reading.node_of(field)
         if node is None:
             return ()
-        return tuple(
-            hours
-            for item in (node.value if isinstance(node.value, list) else [node])
-            if (hours := self._stretch(f"{reading.what}: {field}", item, then)) is not None
-        )
+        stretches = node.value if isinstance(node.value, list) else [node]
+        if len(stretches) > STRETCH_COUNT_MAX:
+            message = f"{reading.what}: {field} has {len(stretches)} stretches"
+            self.mistakes.add(node, message, f"at most {STRETCH_COUNT_MAX}: one may be on several days")
+            return ()
+        return tuple(hours for item in stretches if (hours := self._stretch(f"{reading.what}: {field}", item, then)) is not None)
 
     def _stretch(self, what: str, node: Node, then: tuple[str, ...]) -> Hours | None:
         inner = Reading(node, what, self.mistakes)

@@ -118,9 +118,10 @@ class _Build:
             if trigger is None:
                 continue
             triggers[trigger_id] = trigger
+        named = self._actions_named()
         for name, node in self.sections["actions"].items():
             used_by = [t for t in triggers.values() if name in t.actions]
-            used = name in self._actions_named()
+            used = name in named
             types = event_names(event_types, sorted({e for t in used_by for e in t.seen}) if used else event_types)
             actions[name] = read_action(name, node, {**names, **types}, self.mistakes)
         self._check_global(caps, triggers, actions)
@@ -291,10 +292,11 @@ class _Build:
 
     def unused(self) -> list[Mistake]:
         """Actions no trigger names and segments nothing reads, of the author's own."""
+        named = self._actions_named()
         texts = [str(node.plain()) for section in ("triggers", "actions") for node in self.sections[section].values()]
         found = [
             Mistake(node.file, node.line, f"no trigger uses action {name}", "write action: ... in a trigger, or take it out")
-            for name, node in self.sections["actions"].items() if name not in self._actions_named()
+            for name, node in self.sections["actions"].items() if name not in named
         ]  # fmt: skip
         found += [
             Mistake(node.file, node.line, f"nothing reads segment {name}", f"read it as segments.{name}, or take it out")

@@ -12,6 +12,7 @@ from reflexarc_build.policies import DAYS
 from reflexarc_build.triggers import FOLLOW_COUNT_MAX, OUTCOMES
 from reflexarc_core.aggregation import KINDS
 from reflexarc_core.event import PROPERTY_TYPES
+from reflexarc_core.hours import STRETCH_COUNT_MAX
 from reflexarc_core.pattern import STEP_COUNT_MAX
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS
 from reflexarc_core.soundness import PRIORITY_MAX
@@ -141,7 +142,7 @@ def _cap(names: dict[str, Any], *, shared: bool) -> dict[str, Any]:
 def _hours(more: dict[str, Any]) -> dict[str, Any]:
     time = {"type": "string", "pattern": r"^(([01]?\d|2[0-3]):[0-5]\d|24:00)$"}
     stretch = _object({"from": time, "to": time, "days": _several({"enum": list(DAYS)}), **more}, "from", "to")
-    return {"anyOf": [stretch, {"type": "array", "items": stretch}]}
+    return {"anyOf": [stretch, {"type": "array", "items": stretch, "maxItems": STRETCH_COUNT_MAX}]}
 
 
 def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -304,7 +305,7 @@ class Reading:
             names = tuple(item.value for item in node.value)
             if required and not names:
                 self.mistakes.add(node, f"{self.what}: {name} is an empty list", "write [a, b]")
-            for twice in sorted({value for value in names if names.count(value) > 1}):
+            for twice in sorted(value for value, count in Counter(names).items() if count > 1):
                 self.mistakes.add(node, f"{self.what}: {name} has {twice!r} twice", "keep one of them")
             return names
         self.mistakes.add(node, f"{self.what}: {name} is no list of names", "write [a, b]")

@@ -16,6 +16,8 @@ WEEK_MS: Final = 7 * DAY_MS
 _MONDAY: Final = 4 * DAY_MS
 """1970-01-05 was one."""
 _LOOKED_AT_MAX: Final = 64
+STRETCH_COUNT_MAX: Final = 28
+"""Of one trigger's quiet hours, and of its windows: four for each day of the week."""
 
 
 @frozen
@@ -72,6 +74,15 @@ def opens_at(quiet: tuple[Hours, ...], window: tuple[Hours, ...], local: int) ->
         if looked_at > local + WEEK_MS + DAY_MS:
             return None
     return None
+
+
+def waits(quiet: tuple[Hours, ...], window: tuple[Hours, ...]) -> list[int | None]:
+    """How long (ms) it is until something may be done, from each moment of the week at which it may no longer be done; None where
+    that is never. No moment waits longer than the longest of these.
+    """
+    minutes = {0, *(hours.from_minute for hours in quiet), *(hours.to_minute for hours in window)}
+    moments = [day * DAY_MS + minute * MINUTE_MS for day in range(7) for minute in sorted(minutes)]
+    return [None if (opens := opens_at(quiet, window, at)) is None else opens - at for at in moments]
 
 
 def local_day(local: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.event import CONTEXT_TYPES, check_event_type
 from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition, check_feature
-from reflexarc_core.hours import DAY_MINUTES, Hours
+from reflexarc_core.hours import DAY_MINUTES, STRETCH_COUNT_MAX, Hours
 from reflexarc_core.pattern import Pattern, check_pattern
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS, Cap, Policy
 from reflexarc_core.template import expressions
@@ -120,6 +120,8 @@ def _check_policy(what: str, policy: Policy) -> None:
     _must(policy.quiet_then in ("hold", "drop"), f"{what}: quiet hours that neither hold nor drop")
     if policy.cap is not None:
         _check_cap(f"{what}: cap", policy.cap)
+    for stretches in (policy.quiet, policy.window):
+        _must(len(stretches) <= STRETCH_COUNT_MAX, f"{what}: {len(stretches)} stretches of hours, at most {STRETCH_COUNT_MAX}")
     for hours in (*policy.quiet, *policy.window):
         _check_hours(what, hours)
     for split in (policy.holdout, policy.variants, policy.group):

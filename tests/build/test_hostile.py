@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
-from reflexarc_build.reader import build_text
+from reflexarc_build.reader import build_text, check_file
 from reflexarc_build.source import MISTAKES_MAX, NODE_COUNT_MAX, SourceError
+from reflexarc_core.catalog import Catalog
 
 SECONDS_MAX = 10.0
 BYTES_MAX = 256 * 1024 * 1024
@@ -28,6 +30,7 @@ def many(count: int, definition: str) -> str:
 
 
 STEPS = ", ".join(["{event: page_view, count: 30}"] * 50)
+HOURS = ", ".join(["{from: '22:00', to: '08:00'}"] * 3_000)
 HOSTILE = {
     "lists in lists": ("a: " + "[" * 5_000 + "]" * 5_000, 1, "nested deeper"),
     "maps in maps": ("a: " + "{a: " * 5_000 + "}" * 5_000, 1, "nested deeper"),
@@ -52,6 +55,8 @@ HOSTILE = {
     "three thousand features": ("features:\n" + "\n".join(f"  f{n}: {{of: [x]}}" for n in range(3_000)), 3_001, "at most 256"),
     "a payload of thousands": (f"actions: {{x: {{payload: {dict.fromkeys(map(str, range(3_000)), 1)}}}}}", 1, "at most 256"),
     "a pattern of hundreds of steps": (trigger("true", f", pattern: {{steps: [{STEPS}]}}"), 3, "at most 32"),
+    "three thousand quiet hours": (trigger("true", f", quiet: [{HOURS}]"), 3, "at most 28"),
+    "eight thousand times the same": (trigger("true", f", exit: [{', '.join(['purchase'] * 8_000)}]"), 3, "keep one"),
     "a number of five thousand digits": (trigger("true", f", priority: {'9' * 5_000}"), 3, "priority"),
     "a duration of ages": (trigger("true", ", cooldown: 99999999999w"), 3, "up to 520w"),
     "a control character": ('version: "a\x01"\n', 1, "number 1 is not allowed"),
@@ -73,6 +78,28 @@ def test_it_is_refused_soon_with_its_place(name: str) -> None:
     assert (found.file, found.line) == ("c.yaml", line), found
     assert message in f"{found.message} {found.hint}"
     assert len(str(refused.value)) < 20_000, "nobody reads what would fill a screen a hundred times"
+
+
+LARGE = {
+    "two thousand triggers": many(2_000, "{condition: 'features.page_views > #.0', on: [page_view], action: x}"),
+    "five hundred with hours": many(
+        500, "{condition: 'true', on: [page_view], quiet: {from: '22:00', to: '8:00'}, window: {from: '9:00', to: '12:00'},"
+        " action: x}"
+    ),
+    "a thousand caps over five hundred": many(500, "{condition: 'true', on: [page_view], action: x}")
+    + "caps:\n" + "".join(f"  c{n}: {{count: 1, within: 1d}}\n" for n in range(1_000)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_catalog_that_is_right_is_built_and_read_soon(name: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(LARGE[name] + "actions: {x: {}}\n")
+    started = time.monotonic()
+    built, notes = check_file(tmp_path / "c.yaml")
+    assert Catalog.from_bytes(built.to_bytes()).digest == built.digest
+    took = time.monotonic() - started
+    print(f"{name}: {took * 1000:.0f} ms")
+    assert (took < SECONDS_MAX, notes) == (True, [])
 
 
 def test_memory_stays_bounded() -> None:

@@ -111,6 +111,7 @@ UNSOUND: dict[str, tuple[str, Any]] = {
     "a day that never comes": (
         "triggers.left_the_cart.policy.window", [{"from_minute": 0, "to_minute": 60, "days": [9]}],
     ),
+    "hours without number": ("triggers.left_the_cart.policy.quiet", [{"from_minute": 1, "to_minute": 2}] * 29),
     "an hour of no clock": ("triggers.left_the_cart.policy.quiet", [{"from_minute": -5, "to_minute": 10**9}]),
     "a hold of ages": ("triggers.left_the_cart.policy.hold_ms_max", 10**300),
     "a priority without measure": ("triggers.left_the_cart.policy.priority", 10**300),
