@@ -17,12 +17,12 @@ from reflexarc_edge.journal import sync_file
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Takes its name when the block ends, in place of whatever had it; an error leaves nothing behind. Readable by its user
-    alone. Raises OSError."""
+def whole_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Takes its name when the block ends, in place of whatever had it; an error leaves nothing behind. mode: readable by its user
+    alone where nothing is said. Raises OSError."""
     aside = path.with_name(f".{path.name}.part")
     try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as stream:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as stream:
             yield stream
             stream.flush()
             sync_file(stream.fileno())

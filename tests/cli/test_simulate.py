@@ -50,6 +50,13 @@ def test_what_differs_is_told_by_reason_and_by_decision(sound: Path, catalog_fil
     assert "0 decisions of 0 subjects come out otherwise" in same.out
 
 
+def test_what_is_still_in_the_journal_of_a_killed_process_counts_too(killed: Path, catalog_file: Path, tmp_path: Path) -> None:
+    exported = reflexarc("store", "export", killed, "-o", tmp_path / "events.jsonl", "--kind", "events")
+    assert exported.status == 0
+    events = len((tmp_path / "events.jsonl").read_text().splitlines())
+    assert json.loads(simulated("--catalog", catalog_file, "--events", killed, "--json").out)["events"] == events
+
+
 def test_plain_events_and_everybody_at_the_end(catalog_file: Path, tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     lines = [

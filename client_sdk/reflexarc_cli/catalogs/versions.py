@@ -24,6 +24,7 @@ from typing import Final
 from reflexarc_cli.misuse import Misused
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import StorageError
+from reflexarc_edge.whole import whole_file
 
 PROMOTED, PROPOSED, APPROVED, ROLLED_BACK = "promoted", "proposed", "approved", "rolled back"
 _SHORT: Final = 12
@@ -190,15 +191,11 @@ class Versions:
             raise self._failed(error) from None
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Whole or not at all, and on the disk."""
-        fresh = path.with_name(f"{path.name}.new")
+        """Whole or not at all, and on the disk; others on this machine may read it."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("wb") as file:
+            with whole_file(path, 0o644) as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
         except OSError as error:
             raise self._failed(error) from None
 

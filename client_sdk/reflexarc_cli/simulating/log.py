@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from reflexarc_cli.store.exporting import each_record
 from reflexarc_cli.store.look import Look
 from reflexarc_cli.store.place import check_seal, identity_beside, seal_of, store_folder
-from reflexarc_cli.store.walk import NAMES, each, read_row
+from reflexarc_cli.store.walk import NAMES
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError, StorageError
 from reflexarc_core.event import Event, subject_parts
@@ -24,7 +25,7 @@ from reflexarc_core.record import EventInput, Moment, Record
 _BY_NAME: Final = {name: kind for kind, name in NAMES.items()}
 
 
-def read_log(place: Path, key_file: Path | None, catalog: Catalog) -> Iterator[Record]:
+def read_log(place: Path, key_file: Path | None, catalog: Catalog) -> Iterable[Record]:
     """Every record of the log, oldest first. catalog: declares plain events.
 
     Raises StorageError for what is no log, naming the line where it is one of a file.
@@ -38,14 +39,19 @@ def device_of(place: Path) -> str:
     return "" if identity is None else identity.installation
 
 
-def _of_store(place: Path, key_file: Path | None) -> Iterator[Record]:
+def _of_store(place: Path, key_file: Path | None) -> list[Record]:
     folder = store_folder(place)
     seal = seal_of(key_file)
     with Look(folder) as look:
         check_seal(folder, look.kept_key(), seal)
-        upto = look.last_seq()
-        for row in each(lambda behind: look.log_rows(behind, upto, "1")):
-            yield read_row(row, seal)
+    records: list[Record] = []
+    found = each_record(folder, seal, lambda _, record: records.append(record))
+    if found.unreadable_count:
+        raise StorageError(
+            f"{found.unreadable_count} records of {place} cannot be read",
+            hint="reflexarc store verify says which, repair mends it",
+        )
+    return records
 
 
 def _of_file(place: Path, catalog: Catalog) -> Iterator[Record]:

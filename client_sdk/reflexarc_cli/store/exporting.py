@@ -71,12 +71,18 @@ def export(folder: Path, output: str, seal: Seal | None, *, as_csv: bool, kind: 
             found = _export_dead(folder, seal, file, after)
         else:
             write = _csv_writer(file) if as_csv else _json_writer(file)
-            found = _export(folder, seal, write, KINDS[kind], after)
+            found = each_record(folder, seal, write, KINDS[kind], after)
         file.flush()
     return found
 
 
-def _export(folder: Path, seal: Seal | None, write: Callable[[int, Record], None], wanted: type | None, after: int) -> Exported:
+def each_record(
+    folder: Path, seal: Seal | None, write: Callable[[int, Record], None], wanted: type | None = None, after: int = 0
+) -> Exported:
+    """Give every record behind `after` to `write`, with its number: what the database holds, then what is still in the journal.
+
+    wanted: only records of this type. Raises StorageError when the store was opened meanwhile.
+    """
     journals = read_journals(folder, is_live=owner_of(folder).is_alive)
     found = Exported()
     with Look(folder) as look:
