@@ -148,6 +148,20 @@ def test_no_cap_is_exceeded_whoever_is_cut_off_for_however_long(seed: int, tmp_p
         assert len(inside) <= cap.count, f"seed {seed}: {len(inside)} of {cap.count} before {end}"
 
 
+def test_neither_question_to_the_ledger_walks_all_uses(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "server")
+    asked: list[str] = []
+
+    def planned(sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        asked.extend(str(row[3]) for row in store.ask(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return store.ask(sql, parameters)
+
+    assert table.of(planned, ("known:1", "anonymous:a"), "calm", 0) == []
+    store.close()
+    assert asked
+    assert not [step for step in asked if step.startswith("SCAN")], asked
+
+
 def test_the_build_says_what_a_global_cap_cannot_be() -> None:
     wrong = """
 include: standard

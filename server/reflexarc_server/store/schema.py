@@ -90,6 +90,7 @@ CREATE TABLE lease_uses (
     use_time INTEGER NOT NULL,
     PRIMARY KEY (decision_id, cap)
 ) WITHOUT ROWID;
+CREATE INDEX lease_uses_lease ON lease_uses (lease_id, cap);
 CREATE INDEX lease_uses_subject ON lease_uses (subject, cap, use_time);
 """
 
