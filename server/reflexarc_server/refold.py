@@ -50,12 +50,12 @@ def refolded(
 
 def _ledger(made: Ledger | None, before: Ledger | None, now: int) -> Ledger | None:
     """Patterns as the events say; everything that was done, or waits to be, as it was."""
-    if made is None:
-        return before
+    if made is None and before is None:
+        return None
     kept = Ledger() if before is None else dataclasses.replace(before)
     kept.instances = {
         trigger_id: going
-        for trigger_id, instances in made.instances.items()
+        for trigger_id, instances in (made.instances if made is not None else {}).items()
         if (going := {key: one for key, one in instances.items() if not 0 < one.wait_end <= now})
     }
     return kept
