@@ -23,6 +23,7 @@ from reflexarc_cli.catalog_commands import catalog
 from reflexarc_cli.device_commands import explain, stats
 from reflexarc_cli.doctor_command import doctor
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
+from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
@@ -193,6 +194,7 @@ for command in (
     sync,
     subject,
     doctor,
+    evaluate,
     token,
     installation,
     key,

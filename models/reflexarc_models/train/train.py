@@ -26,7 +26,7 @@ from reflexarc_models.train.distill import CODE_COUNT as STUDENT_CODE_COUNT
 from reflexarc_models.train.distill import distillation_rows, export_student, fit_student
 from reflexarc_models.train.forest import ALGORITHMS, RANDOM_FOREST, HeavyModel, fit_heavy
 from reflexarc_models.train.forest import CODE_COUNT as HEAVY_CODE_COUNT
-from reflexarc_models.train.split import PART_ROWS_MIN, split
+from reflexarc_models.train.split import PART_ROWS_MIN, Split, split
 
 __all__ = ["NoData", "TrainSpec", "TrainedModel", "train_model"]
 
@@ -57,8 +57,8 @@ class TrainedModel:
     train_seconds: float
 
 
-def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
-    """Train, calibrate, distil, export and gate one model.
+def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -> TrainedModel | NoData:
+    """Train, calibrate, distil, export and gate one model. parts: which rows do what, `split(dataset)` by default.
 
     Raises DefinitionError when spec and dataset contradict each other and ManifestError when a gate refuses
     the export. Too few rows, one label only or no varying input: NoData.
@@ -68,7 +68,7 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
         raise DefinitionError(f"no algorithm {spec.algorithm!r}", hint=f"one of {', '.join(ALGORITHMS)}")
     if spec.horizon_ms != dataset.horizon_ms:
         raise DefinitionError(f"model {spec.model_id}: its horizon is not the one its rows were labelled with")
-    prepared = _prepare(spec, dataset)
+    prepared = _prepare(spec, dataset, parts)
     if isinstance(prepared, NoData):
         return prepared
     x, y, parts = prepared.x, dataset.y, prepared.parts
@@ -117,13 +117,13 @@ def train_model(spec: TrainSpec, dataset: Dataset) -> TrainedModel | NoData:
     return TrainedModel(spec.model_id, device, server, time.perf_counter() - started)
 
 
-def _prepare(spec: TrainSpec, dataset: Dataset) -> Prepared | NoData:
+def _prepare(spec: TrainSpec, dataset: Dataset, parts: Split | None) -> Prepared | NoData:
     n, positives = len(dataset), int(dataset.y.sum())
     if n < PART_ROWS_MIN:
         return NoData(spec.model_id, f"{n} labelled rows, at least {PART_ROWS_MIN} are needed")
     if positives in (0, n):
         return NoData(spec.model_id, f"no {'positive' if positives == 0 else 'negative'} label in {n} rows")
-    whole = split(dataset)
+    whole = parts or split(dataset)
     parts = replace(whole, train=_thinned(whole.train, spec.seed), test=_thinned(whole.test, spec.seed))
     for name, rows in (("training", parts.train), ("calibration", parts.calibration), ("test", parts.test)):
         labels = dataset.y[rows]
