@@ -6,12 +6,16 @@ Owns nothing but a channel. Every call has a deadline and raises a ReflexArcErro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from reflexarc.channel import Channel
 from reflexarc.credential import bearer, service_key
 from reflexarc.tls import Trust
 from reflexarc_core.event import Event
+
+if TYPE_CHECKING:
+    from reflexarc.explain import Explanation
+    from reflexarc_core.catalog import Catalog
 
 CALL_TIMEOUT_S: Final = 30.0
 
@@ -50,19 +54,19 @@ class Backend:
             for verdict in answer.verdicts
         ]
 
-    def explain(self, trigger_id: str, subject: str) -> list[str]:
-        """Why a trigger of the server would, or would not, act for a subject now, in words, and what it decided last.
+    def explain(self, trigger_id: str, subject: str) -> Explanation:
+        """Why a trigger of the server would, or would not, act for a subject now, and what it decided last.
 
         Raises InvalidEventError when the live catalog has no such trigger, or the subject is none.
         """
+        from reflexarc.explain import explained_there
         from reflexarc_proto.v1 import report_service_pb2 as messages
         from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
-        from reflexarc_proto.wire import reason_from_proto, subject_to_proto
+        from reflexarc_proto.wire import subject_to_proto
 
         request = messages.ExplainTriggerRequest(trigger_id=trigger_id, subject=subject_to_proto(subject))
         answer = self._channel.call(ReportServiceStub, "ExplainTrigger", request, self._timeout_s)
-        decided = [f"{one.decision_time}: {reason_from_proto(one.reason)} {one.detail}".rstrip() for one in answer.decisions]
-        return [*answer.lines, *decided]
+        return explained_there(trigger_id, subject, answer)
 
     def results(self) -> dict[str, Any]:
         """Per trigger: decisions by last reason, both sides of the holdout with their goals, the lift and its interval."""
@@ -179,6 +183,24 @@ class Backend:
 
         self._channel.call(AdminServiceStub, "ActivateBundle", messages.ActivateBundleRequest(digest=digest), self._timeout_s)
 
+    def changes(self) -> list[dict[str, Any]]:
+        """Every change of what is live there, oldest first: `change_time` (ms), `action`, `digest` and so on."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        answer = self._channel.call(AdminServiceStub, "ListChanges", messages.ListChangesRequest(), self._timeout_s)
+        return [fields(change) for change in answer.changes]
+
+    def catalog(self, bundle_digest: str = "") -> Catalog:
+        """The catalog of a bundle; of none: what is live. Raises DefinitionError when there is no such bundle."""
+        from reflexarc_core.catalog import CATALOG_BYTES_MAX, Catalog
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        request = messages.GetCatalogRequest(bundle_digest=bundle_digest)
+        built = self._channel.stream(AdminServiceStub, "GetCatalog", request, self._timeout_s, CATALOG_BYTES_MAX)
+        return Catalog.from_bytes(built)
+
     def upload_sync_file(self, sha256: str, total_bytes: int, offset: int, chunk: bytes) -> int:
         """Send a piece of a sync file; how many bytes of it the server holds from the start on."""
         from reflexarc_proto.v1 import sync_file_service_pb2 as messages
@@ -210,3 +232,14 @@ class Backend:
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def fields(message: Any) -> dict[str, Any]:
+    """A message's fields by name."""
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}

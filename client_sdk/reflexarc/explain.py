@@ -1,16 +1,23 @@
-"""Explanations: why a decision came out as it did, and why a trigger would or would not fire now."""
+"""Explanations: why a decision came out as it did, and why a trigger would or would not fire now.
+
+Owns their one form, whoever was asked: a device's own engine, or a server. Must never decide.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from reflexarc_core.condition import Clause
 from reflexarc_core.decision import Decision
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.explain import NEVER_SEEN, Check, lines_of, standing
 from reflexarc_core.record import DecisionOutput, HandedOutput, Moment
-from reflexarc_edge.log import Log
-from reflexarc_edge.runtime import Runtime
+
+if TYPE_CHECKING:
+    from reflexarc_edge.log import Log
+    from reflexarc_edge.runtime import Runtime
+    from reflexarc_proto.v1.report_service_pb2 import ExplainTriggerResponse
 
 RECENT_MAX = 2_000
 
@@ -32,9 +39,33 @@ class Explanation:
     text: str
     checks: tuple[Check, ...] = ()
     under_way: tuple[str, ...] = ()
+    catalog_digest: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         return self.text
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values. What clauses read stands as text: a server sends no types. Times in ms."""
+        return {
+            "trigger": self.trigger_id,
+            "subject": self.subject,
+            "catalog": self.catalog_digest,
+            "note": self.note,
+            "clauses": [
+                {
+                    "text": clause.text,
+                    "outcome": clause.outcome,
+                    "values": {name: str(value) for name, value in clause.values.items()},
+                    "message": clause.message,
+                }
+                for clause in self.clauses
+            ],
+            "checks": [{"name": check.name, "reason": check.reason, "detail": check.detail} for check in self.checks],
+            "under_way": list(self.under_way),
+            "decisions": [_plain(decision) for decision in self.records],
+            "handed_time": self.handed_time,
+        }
 
 
 def explain_decision(log: Log, decision_id: str) -> Explanation:
@@ -62,14 +93,52 @@ def explain_trigger(runtime: Runtime, log: Log, trigger_id: str, subject: str, m
         is_known = subject in engine.state.subjects
         found = standing(engine.plan, engine.state, trigger, subject, moment)
     live = engine.plan.catalog
-    lines = [f"{trigger_id} for {subject}, catalog {live.version or live.digest[:12]}"]
-    lines.extend(f"  {line}" for line in ((*lines_of(found),) if is_known else (NEVER_SEEN,)))
     recent = tuple(
         reversed([d for d in log.recent_decisions(RECENT_MAX) if d.trigger_id == trigger_id and d.subject == subject][:5])
     )
-    lines.extend(_line(decision) for decision in recent)
-    clauses = found.clauses if is_known else ()
-    return Explanation(trigger_id, subject, clauses, recent, 0, "\n".join(lines), found.checks, found.under_way)
+    told = tuple(lines_of(found)) if is_known else (NEVER_SEEN,)
+    return Explanation(
+        trigger_id, subject, found.clauses if is_known else (), recent, 0,
+        _text(trigger_id, subject, live.version or live.digest[:12], told, recent), found.checks, found.under_way, live.digest,
+        "" if is_known else NEVER_SEEN,
+    )  # fmt: skip
+
+
+def explained_there(trigger_id: str, subject: str, answer: ExplainTriggerResponse) -> Explanation:
+    """What a server answered about one of its triggers."""
+    from reflexarc_proto.wire import decision_from_proto, reason_from_proto
+
+    clauses = tuple(Clause(one.text, one.outcome, dict(one.values), one.message) for one in answer.clauses)
+    checks = tuple(
+        Check(one.name, reason_from_proto(one.reason).value if one.reason else "", one.detail) for one in answer.checks
+    )
+    recent = tuple(decision_from_proto(one) for one in reversed(answer.decisions))
+    catalog = answer.catalog_version or answer.catalog_digest[:12]
+    note = "" if checks or not answer.lines else answer.lines[0]
+    return Explanation(
+        trigger_id, subject, clauses, recent, 0, _text(trigger_id, subject, catalog, tuple(answer.lines), recent), checks,
+        tuple(answer.under_way), answer.catalog_digest, note,
+    )  # fmt: skip
+
+
+def _text(trigger_id: str, subject: str, catalog: str, told: tuple[str, ...], recent: tuple[Decision, ...]) -> str:
+    lines = [f"{trigger_id} for {subject}, catalog {catalog}", *(f"  {line}" for line in told), *map(_line, recent)]
+    return "\n".join(lines)
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    return {
+        "decision_id": decision.decision_id,
+        "record": decision.record,
+        "time": decision.decision_time,
+        "reason": decision.reason.value,
+        "detail": decision.detail,
+        "instance": decision.instance,
+        "variant": decision.variant,
+        "assignment": decision.assignment,
+        "mode": decision.mode,
+        "policies": list(decision.policy_ids),
+    }
 
 
 def _line(decision: Decision) -> str:

@@ -1,17 +1,51 @@
-"""A typed client for whoever runs a server: who may call it.
+"""A typed client for whoever runs a server: who may call it, and what is live there.
 
 Owns nothing but the words. Needs a key of the role admin. What it makes is shown once, and never kept here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from reflexarc.backend import Backend
+from reflexarc.backend import Backend, fields
+
+if TYPE_CHECKING:
+    from reflexarc_core.catalog import Catalog
+
+PIECE_BYTES: Final = 65_536
 
 
 class Operator(Backend):
-    """A `Backend` that also makes and revokes tokens, installations and keys. Every call raises a ReflexArcError."""
+    """A `Backend` that also makes and revokes tokens, installations and keys, and says which catalog is live. Every call raises a
+    ReflexArcError."""
+
+    def check_catalog(self, catalog: Catalog) -> list[str]:
+        """What is worth knowing before it becomes live. Raises DefinitionError naming what a host there could not run."""
+        return self._promote(catalog, check_only=True)[1]
+
+    def promote(
+        self, catalog: Catalog, *, by: str = "", note: str = "", live_catalog_digest: str = ""
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Make a catalog live with the models that are; the change, and what is worth knowing.
+
+        live_catalog_digest: of the catalog it was compared with, empty for whichever. Raises DefinitionError, and nothing has
+        changed, for another one live, or for what a host there could not run.
+        """
+        return self._promote(catalog, by=by, note=note, live_catalog_digest=live_catalog_digest)
+
+    def _promote(self, catalog: Catalog, **more: Any) -> tuple[dict[str, Any], list[str]]:
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+
+        built = catalog.to_bytes()
+        pieces = [built[start : start + PIECE_BYTES] for start in range(0, len(built), PIECE_BYTES)]
+        answer = self._admin("PromoteCatalog", messages.PromoteCatalogRequest(catalog_json=pieces, **more))
+        return fields(answer.change), list(answer.notes)
+
+    def roll_back(self, digest: str = "", *, by: str = "", note: str = "") -> dict[str, Any]:
+        """Make an earlier bundle live again, the one before by default; the change. Raises DefinitionError when there is none."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+
+        return fields(self._admin("RollBack", messages.RollBackRequest(digest=digest, by=by, note=note)).change)
 
     def create_token(
         self, label: str = "", *, uses_max: int = 1, life_ms: int = 0, installation: str = ""
@@ -24,13 +58,13 @@ class Operator(Backend):
 
         request = messages.CreateTokenRequest(label=label, uses_max=uses_max, life_ms=life_ms, installation=installation)
         answer = self._identity("CreateToken", request)
-        return answer.token, _fields(answer.kept)
+        return answer.token, fields(answer.kept)
 
     def tokens(self) -> list[dict[str, Any]]:
         """Every token, oldest first."""
         from reflexarc_proto.v1 import identity_service_pb2 as messages
 
-        return [_fields(token) for token in self._identity("ListTokens", messages.ListTokensRequest()).tokens]
+        return [fields(token) for token in self._identity("ListTokens", messages.ListTokensRequest()).tokens]
 
     def revoke_token(self, token_id: str) -> None:
         """Take no more enrolments with it."""
@@ -46,7 +80,7 @@ class Operator(Backend):
         while True:
             after = found[-1]["installation"] if found else ""
             request = messages.ListInstallationsRequest(after=after, page_size=1_000)
-            page = [_fields(held) for held in self._identity("ListInstallations", request).installations]
+            page = [fields(held) for held in self._identity("ListInstallations", request).installations]
             found += page
             if not page:
                 return found
@@ -62,13 +96,13 @@ class Operator(Backend):
         from reflexarc_proto.v1 import identity_service_pb2 as messages
 
         answer = self._identity("CreateKey", messages.CreateKeyRequest(role=role, label=label))
-        return answer.key, _fields(answer.kept)
+        return answer.key, fields(answer.kept)
 
     def keys(self) -> list[dict[str, Any]]:
         """Every key, oldest first."""
         from reflexarc_proto.v1 import identity_service_pb2 as messages
 
-        return [_fields(key) for key in self._identity("ListKeys", messages.ListKeysRequest()).keys]
+        return [fields(key) for key in self._identity("ListKeys", messages.ListKeysRequest()).keys]
 
     def revoke_key(self, key_id: str) -> None:
         """Believe it no more, from the next call on."""
@@ -83,11 +117,12 @@ class Operator(Backend):
         answer = self._identity("RotateSigningKey", messages.RotateSigningKeyRequest(at_once=at_once))
         return str(answer.signing_key_id)
 
+    def _admin(self, name: str, request: Any) -> Any:
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        return self._channel.call(AdminServiceStub, name, request, self._timeout_s)
+
     def _identity(self, name: str, request: Any) -> Any:
         from reflexarc_proto.v1.identity_service_pb2_grpc import IdentityServiceStub
 
         return self._channel.call(IdentityServiceStub, name, request, self._timeout_s)
-
-
-def _fields(message: Any) -> dict[str, Any]:
-    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}

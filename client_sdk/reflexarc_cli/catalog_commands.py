@@ -8,14 +8,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from reflexarc_cli.access import Access, with_access
 from reflexarc_core.errors import ReflexArcError, StorageError
 
 if TYPE_CHECKING:
     from reflexarc_cli.catalogs.difference import Change
+    from reflexarc_cli.catalogs.versions import Entry
 
 
 def _you() -> str:
@@ -27,7 +30,11 @@ def _you() -> str:
 
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+IN = click.option("--in", "folder", type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
 FOLDER = click.option("--in", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
+SERVER = click.option(
+    "--server", envvar="REFLEXARC_SERVER", metavar="ADDRESS", help="host:port of a running server, in place of a folder."
+)
 BY = click.option("--by", default=_you, show_default="you", help="Who does it, for the history.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -122,19 +129,41 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
 @catalog.command()
 @click.argument("file", type=FILE)
-@click.option("--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Its folder, made if new.")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Its folder, made if new.")
+@SERVER
 @BY
 @click.option("--note", default="", help="Why, for the history.")
-@click.option("--needs-approval", is_flag=True, help="Let it wait until somebody else approves.")
+@click.option("--needs-approval", is_flag=True, help="Let it wait until somebody else approves (in a folder).")
 @YES
-def promote(file: Path, folder: Path, by: str, note: str, needs_approval: bool, yes: bool) -> None:
-    """Make a catalog the live one of a folder: FOLDER/live.json. What changes is told first."""
+@with_access
+def promote(
+    file: Path, folder: Path | None, server: str | None, by: str, note: str, needs_approval: bool, yes: bool, access: Access
+) -> None:
+    """Make a catalog the live one of a folder, FOLDER/live.json, or of a running server. What changes is told first.
+
+    A server makes a bundle of it, with confidence tables for its lines from the live models, and its devices take it over. It
+    refuses what a host could not run, or the live models were not trained for.
+    """
     from reflexarc.definitions import load_catalog
     from reflexarc_cli.catalogs.difference import differ
     from reflexarc_cli.catalogs.versions import Versions
     from reflexarc_core.catalog import Catalog
 
-    fresh, versions = load_catalog(file), Versions(folder)
+    fresh, place = load_catalog(file), _place(folder, server, "--to")
+    if isinstance(place, str):
+        if needs_approval:
+            raise click.UsageError("--needs-approval is for a folder: promote from there when it is approved")
+        with access.operator(place) as operator:
+            live = operator.catalog()
+            notes = operator.check_catalog(fresh)
+            _print(differ(live, fresh))
+            for told in notes:
+                click.echo(f"note: {told}", err=True)
+            _ask("make it live", yes)
+            change, _ = operator.promote(fresh, by=by, note=note, live_catalog_digest=live.digest)
+        click.echo(_entry(change))
+        return
+    versions = Versions(place)
     _print(differ(versions.live() or Catalog(), fresh))
     _ask("make it live" if not needs_approval else "propose it", yes)
     click.echo(versions.promote(fresh, by, note, _now(), needs_approval=needs_approval))
@@ -157,17 +186,28 @@ def approve(folder: Path, by: str) -> None:
 
 
 @catalog.command()
-@FOLDER
-@click.option("--to", "digest", default="", metavar="DIGEST", help="Which version; the one before by default.")
+@IN
+@SERVER
+@click.option(
+    "--to", "digest", default="", metavar="DIGEST", help="Which version, of a server which bundle; the one before by default."
+)
 @BY
 @click.option("--note", default="", help="Why, for the history.")
-def rollback(folder: Path, digest: str, by: str, note: str) -> None:
-    """Make an earlier version live again, at once. What changes is told."""
+@with_access
+def rollback(folder: Path | None, server: str | None, digest: str, by: str, note: str, access: Access) -> None:
+    """Make an earlier version live again, at once; on a server the earlier bundle, its models too. What changes is told."""
     from reflexarc_cli.catalogs.difference import differ
     from reflexarc_cli.catalogs.versions import Versions
     from reflexarc_core.catalog import Catalog
 
-    versions = Versions(folder)
+    place = _place(folder, server, "--in")
+    if isinstance(place, str):
+        with access.operator(place) as operator:
+            change = operator.roll_back(digest, by=by, note=note)
+            _print(differ(operator.catalog(change["before_digest"]), operator.catalog(change["digest"])))
+        click.echo(_entry(change))
+        return
+    versions = Versions(place)
     changes = differ(versions.live() or Catalog(), versions.earlier(digest))
     entry = versions.roll_back(digest, by, note, _now())
     _print(changes)
@@ -175,15 +215,22 @@ def rollback(folder: Path, digest: str, by: str, note: str) -> None:
 
 
 @catalog.command()
-@FOLDER
+@IN
+@SERVER
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def history(folder: Path, as_json: bool) -> None:
-    """Say which versions were live, since when, and who made them so."""
+@with_access
+def history(folder: Path | None, server: str | None, as_json: bool, access: Access) -> None:
+    """Say which versions were live, since when, and who made them so. Of a server: which bundles."""
     from dataclasses import asdict
 
     from reflexarc_cli.catalogs.versions import Versions
 
-    entries = Versions(folder).history()
+    place = _place(folder, server, "--in")
+    if isinstance(place, str):
+        with access.operator(place) as operator:
+            entries = [_entry(change) for change in operator.changes()]
+    else:
+        entries = Versions(place).history()
     if as_json:
         click.echo(json.dumps({"history": [asdict(entry) for entry in entries]}))
         return
@@ -191,6 +238,29 @@ def history(folder: Path, as_json: bool) -> None:
         click.echo(entry)
     if not entries:
         click.echo("nothing was promoted here yet", err=True)
+
+
+def _place(folder: Path | None, server: str | None, option: str) -> Path | str:
+    """A folder, or a server's address. A folder that is named goes before what the environment says of a server."""
+    typed = click.get_current_context().get_parameter_source("server") is ParameterSource.COMMANDLINE
+    if folder is not None and typed:
+        raise click.UsageError(f"{option} or --server, not both")
+    if folder is not None:
+        return folder
+    if server is None:
+        raise click.UsageError(f"give {option} FOLDER or --server ADDRESS")
+    return server
+
+
+def _entry(change: dict[str, Any]) -> Entry:
+    """A change of what is live on a server, in the words of a folder's history."""
+    from reflexarc_cli.catalogs.versions import Entry
+
+    by = change["by"] or "somebody"
+    return Entry(
+        change["change_time"], change["action"], change["digest"], change["before_digest"], change["catalog_version"],
+        f"{by} with key {change['key_id']}" if change["key_id"] else by, change["note"],
+    )  # fmt: skip
 
 
 def _print(changes: list[Change]) -> None:

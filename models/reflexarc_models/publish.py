@@ -1,7 +1,7 @@
 """Confidence tables for the lines of a catalog: made when lines change, looked up everywhere else.
 
-Owns the warnings that go with a table. Needs the standard library only, so whoever holds an artifact can
-publish it for another catalog without training again.
+Owns the warnings that go with a table, and whether a model that was trained for one catalog still means the same in another.
+Needs the standard library only, so whoever holds an artifact can publish it for another catalog without training again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from reflexarc_core.catalog import Catalog
+from reflexarc_core.errors import DefinitionError
 from reflexarc_models.artifact import MANIFEST_FILE, Artifact, assemble
 from reflexarc_models.tables import SEGMENT_ROWS_MIN, confidence_table, firing_codes, is_monotone, line_key
 
@@ -84,3 +86,57 @@ def publish_tables(artifact: Artifact, lines: Iterable[float], confidence_min: f
     manifest["warnings"] = entries["warnings"] + list(old["training_warnings"])
     payload = {name: content for name, content in artifact.files.items() if name != MANIFEST_FILE}
     return assemble(manifest, payload)
+
+
+def published_for(
+    catalog: Catalog, before: Catalog, artifacts: Mapping[str, Mapping[str, Artifact]]
+) -> tuple[dict[str, dict[str, Artifact]], list[str]]:
+    """The artifacts of one catalog for another, model id -> form -> artifact, and notes: what will not do what it seems to.
+
+    before: the catalog they are live with. artifacts: form -> model id -> artifact. Raises DefinitionError naming the definition
+    that means something else than the model was trained on: its numbers would be believed and be wrong.
+    """
+    published: dict[str, dict[str, Artifact]] = {}
+    notes: list[str] = []
+    for form, held in artifacts.items():
+        for model_id, artifact in held.items():
+            model = catalog.models.get(model_id)
+            if model is None:
+                notes.append(f"models.{model_id} is gone: its artifact is left out")
+                continue
+            notes += _fit(catalog, before, artifact)
+            made = publish_tables(artifact, catalog.lines(model_id), model.confidence_min)
+            notes += [f"models.{model_id} ({form}): {told}" for told in made.warnings if told.startswith("line ")]
+            published.setdefault(model_id, {})[form] = made
+    for model_id, model in catalog.models.items():
+        names = {model.output, model.factors} - {""}
+        waiting = [name for name, one in catalog.triggers.items() if names.intersection(one.condition.reads)]
+        if waiting and model_id not in published:
+            notes.append(f"models.{model_id} has no artifact yet: {', '.join(sorted(waiting))} cannot fire before it is trained")
+    return published, list(dict.fromkeys(notes))
+
+
+def _fit(catalog: Catalog, before: Catalog, artifact: Artifact) -> list[str]:
+    """What is worth knowing of a model in another catalog. Raises DefinitionError when it does not fit."""
+    model_id = artifact.model_id
+    model, old = catalog.models[model_id], before.models.get(model_id)
+    hint = "train for this catalog: reflexarc train --catalog FILE --activate ADDRESS"
+    for name in artifact.inputs:
+        if name not in model.features:
+            raise DefinitionError(f"models.{model_id}.features: {name} is not there, and its artifact reads it", hint=hint)
+        held = before.features.get(name)
+        if held is None or held.digest != catalog.features[name].digest:
+            raise DefinitionError(f"features.{name} is not what models.{model_id} was trained on", hint=hint)
+    if old is None:
+        raise DefinitionError(f"models.{model_id} is not what its artifact was trained for", hint=hint)
+    for field in ("label", "algorithm", "output_type"):
+        if getattr(model, field) != getattr(old, field):
+            raise DefinitionError(f"models.{model_id}.{field} is not what its artifact was trained for", hint=hint)
+    notes = [
+        f"models.{model_id}.features: {name} is not read before the next training"
+        for name in model.features
+        if name not in old.features
+    ]
+    if (model.score_on, model.every_ms) != (old.score_on, old.every_ms):
+        notes.append(f"models.{model_id} scores at other moments now: its confidence was measured at the earlier ones")
+    return notes

@@ -62,6 +62,12 @@ def write_bundle(data: Path, catalog: Catalog, artifacts: Mapping[str, Mapping[s
     artifacts: model id -> form (`device`, `server`) -> folder of the artifact. Raises ManifestError for an artifact
     that is not what its manifest says, StorageError when the folder cannot be written.
     """
+    loaded = {model_id: {form: Artifact.load(folder) for form, folder in forms.items()} for model_id, forms in artifacts.items()}
+    return keep_bundle(data, catalog, loaded)
+
+
+def keep_bundle(data: Path, catalog: Catalog, artifacts: Mapping[str, Mapping[str, Artifact]]) -> str:
+    """As `write_bundle`, of artifacts that are at hand. The same catalog and artifacts twice are two bundles, of two versions."""
     home = data / FOLDER
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -73,10 +79,9 @@ def write_bundle(data: Path, catalog: Catalog, artifacts: Mapping[str, Mapping[s
         for model_id, forms in artifacts.items():
             if model_id not in catalog.models or "/" in model_id or model_id.startswith("."):
                 raise DefinitionError(f"the catalog has no model {model_id!r}")
-            for form in forms:
+            for form, held in forms.items():
                 if form not in FORMS:
                     raise DefinitionError(f"{model_id}: no form {form!r}", hint=" or ".join(FORMS))
-                held = Artifact.load(forms[form])
                 contents.update({f"{model_id}/{form}/{name}": content for name, content in held.files.items()})
         manifest = plain.canonical(
             {
@@ -110,6 +115,10 @@ class Distribution:
         self._lock = threading.Lock()
         self._paths: dict[str, tuple[Path, int]] = {}
         self._indexed: set[str] = set()
+
+    def keep(self, catalog: Catalog, artifacts: Mapping[str, Mapping[str, Artifact]]) -> str:
+        """See `keep_bundle`."""
+        return keep_bundle(self._home.parent, catalog, artifacts)
 
     def load(self, digest: str) -> Bundle:
         """A bundle, every file of it checked. Raises DefinitionError when there is none, ManifestError when it is damaged."""

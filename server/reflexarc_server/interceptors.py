@@ -57,6 +57,12 @@ def role() -> str:
     return _caller.get().role
 
 
+def key_id() -> str:
+    """The key that the call showed which this thread serves; empty for none."""
+    admitted = _caller.get()
+    return "" if admitted.installation else admitted.meter_id
+
+
 def device() -> str:
     """As `caller`, for services that only devices may call. Raises UnauthenticatedError."""
     installation = caller()

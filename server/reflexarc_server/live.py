@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import LiveModel
 from reflexarc_core.plan import Reads
 from reflexarc_core.record import CatalogInput, ControlInput, Moment
@@ -23,7 +24,37 @@ from reflexarc_server.distribution import Bundle, Distribution
 from reflexarc_server.records import own_row
 from reflexarc_server.store.port import Store
 
+ACTIVATED: Final = "activated"
+CHANGES_MAX: Final = 1_000
+"""Of what is live, kept for people; the oldest go first."""
 _NAN: Final = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of what is live. time: ms. digest, before: of bundles, `before` empty for none. by: who, as they said; key_id:
+    the key they showed."""
+
+    time: int
+    action: str
+    digest: str
+    before: str
+    version: int
+    catalog_digest: str
+    catalog_version: str
+    by: str = ""
+    key_id: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a change by whoever makes it."""
+
+    action: str = ACTIVATED
+    by: str = ""
+    key_id: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +89,31 @@ class Switch:
         self.paused: tuple[str, ...] = tuple(store.kept("paused", []))
         self._tell_engine(self.live)
 
-    def activate(self, digest: str) -> Live:
-        """Make a bundle live, after its server forms passed their self-test.
+    def activate(self, digest: str, said: Said | None = None, instead_of: str | None = None) -> Change:
+        """Make a bundle live, after its server forms passed their self-test; the change, which is kept.
 
-        Raises DefinitionError for no such bundle, ManifestError for a damaged one, ScoringError when a model does not run.
+        instead_of: digest of the bundle that must be live (empty: none), None for whichever. Raises DefinitionError for no such
+        bundle or another one live, ManifestError for a damaged one, ScoringError when a model does not run.
         """
+        said = said or Said()
         with self._lock:
+            if instead_of is not None and self.live.digest != instead_of:
+                raise DefinitionError("another bundle became live meanwhile", hint="look at what is live, and try again")
             bundle = self._distribution.load(digest)
             for artifact in bundle.artifacts["server"].values():
                 self_test(artifact)
             live = self._make(bundle)
-            self._tell_engine(live)
+            change = Change(
+                self._clock.now_ms(), said.action, digest, self.live.digest, live.version, live.catalog.digest,
+                live.catalog.version, said.by, said.key_id, said.note,
+            )  # fmt: skip
+            self._tell_engine(live, change)
             self.live = live
-            return live
+            return change
+
+    def changes(self) -> list[Change]:
+        """Every change of what is live, oldest first."""
+        return [Change(**kept) for kept in self._store.kept("changes", [])]
 
     def pause(self, trigger_ids: tuple[str, ...]) -> tuple[str, ...]:
         """Replace the set of paused triggers."""
@@ -91,12 +134,14 @@ class Switch:
                 scorers[form].score(model_id, [_NAN] * len(artifact.inputs), None)
         return Live(bundle.catalog, bundle, scorers)
 
-    def _tell_engine(self, live: Live) -> None:
-        """Write the switch into the log, unless the newest one there says the same."""
+    def _tell_engine(self, live: Live, change: Change | None = None) -> None:
+        """Write the switch into the log, unless the newest one there says the same; and the change, in the same transaction."""
         models = models_of_server_triggers(live.catalog, live.bundle.live_models if live.bundle is not None else {})
         said = [live.catalog.digest, {model_id: model.artifact_digest for model_id, model in models.items()}]
         with self._store.transaction() as transaction:
             transaction.keep("bundle", live.digest)
+            if change is not None:
+                transaction.keep("changes", [*self._store.kept("changes", []), asdict(change)][-CHANGES_MAX:])
             if self._store.kept("engine", None) == said:
                 return
             now = self._clock.now_ms()

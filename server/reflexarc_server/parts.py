@@ -22,6 +22,7 @@ from reflexarc_server.ingest import Ingest
 from reflexarc_server.leases import Leases
 from reflexarc_server.links import Links
 from reflexarc_server.live import Switch
+from reflexarc_server.promotion import Promotion
 from reflexarc_server.store.sqlite import SqliteStore
 from reflexarc_server.sync_files import SyncFiles
 from reflexarc_server.sync_files.answering import Answering
@@ -37,6 +38,7 @@ class Parts:
     clock: Clock
     distribution: Distribution
     switch: Switch
+    promotion: Promotion
     links: Links
     fold: Fold
     erasures: Erasures
@@ -71,4 +73,5 @@ def put_together(
     ingest = Ingest(store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries, leases))
     answering = Answering(store, distribution, switch, clock, down.pull, lambda: fold.lag)
     sync_files = SyncFiles(Uploads(data), FileKeys(registry, clock), store, ingest, answering)
-    return Parts(store, clock, distribution, switch, links, fold, erasures, ingest, down, sync_files)
+    promotion = Promotion(distribution, switch)
+    return Parts(store, clock, distribution, switch, promotion, links, fold, erasures, ingest, down, sync_files)

@@ -245,10 +245,17 @@ def test_the_server_says_why_its_trigger_would_or_would_not_act(server: Server, 
     backend = Backend(server.address, insecure=True)
     wait_for(lambda: server.parts.fold.lag == 0)
     told = backend.explain("third_page", "known:9")
-    assert told[0] == "false: features.page_views == 3.0   [features.page_views = 2.0]"
+    assert told.text.splitlines()[:2] == [
+        "third_page for known:9, catalog down",
+        "  false: features.page_views == 3.0   [features.page_views = 2.0]",
+    ]
+    assert [(clause.outcome, dict(clause.values)) for clause in told.clauses] == [("false", {"features.page_views": "2.0"})]
+    assert [check.name for check in told.checks] == ["paused"]
     kiosk.pages(1, "known:9")
-    wait_for(lambda: any("FIRED" in line for line in backend.explain("third_page", "known:9")))
-    assert backend.explain("third_page", "known:nobody") == ["nothing is known of this subject here"]
+    wait_for(lambda: bool(backend.explain("third_page", "known:9").records))
+    assert [one.reason for one in backend.explain("third_page", "known:9").records] == [Reason.FIRED]
+    nobody = backend.explain("third_page", "known:nobody")
+    assert (nobody.note, nobody.clauses, nobody.checks) == ("nothing is known of this subject here", (), ())
     with pytest.raises(InvalidEventError, match="no such trigger"):
         backend.explain("nothing", "known:9")
     backend.close()

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +24,10 @@ from typing import Final
 from reflexarc_cli.misuse import Misused
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import StorageError
+from reflexarc_core.lineage import ROLLED_BACK, lineage
 from reflexarc_edge.whole import whole_file
 
-PROMOTED, PROPOSED, APPROVED, ROLLED_BACK = "promoted", "proposed", "approved", "rolled back"
+PROMOTED, PROPOSED, APPROVED = "promoted", "proposed", "approved"
 _SHORT: Final = 12
 
 
@@ -132,7 +133,7 @@ class Versions:
         live = self.live()
         changes = [entry for entry in self.history() if entry.action != PROPOSED]
         if not digest:
-            line = _line(changes, live.digest if live is not None else "")
+            line = lineage(((entry.action, entry.digest) for entry in changes), live.digest if live is not None else "")
             if len(line) < 2:
                 raise Misused("there is no version before this one", hint="reflexarc catalog history lists them")
             digest = line[-2]
@@ -201,17 +202,3 @@ class Versions:
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(f"the catalog's folder {self._folder}: {error.strerror}")
-
-
-def _line(changes: Sequence[Entry], live: str) -> list[str]:
-    """Digests from the first version to the live one: what was rolled back from is no longer part of it.
-
-    A version that became live when whoever made it so was killed before the history had it stands at the end.
-    """
-    line: list[str] = []
-    for entry in changes:
-        if entry.action == ROLLED_BACK and entry.digest in line:
-            del line[len(line) - line[::-1].index(entry.digest) :]
-        else:
-            line.append(entry.digest)
-    return line if not live or (line and line[-1] == live) else [*line, live]

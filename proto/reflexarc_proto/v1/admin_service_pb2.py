@@ -26,7 +26,7 @@ from reflexarc_proto.v1 import event_pb2 as reflexarc__proto_dot_v1_dot_event__p
 from reflexarc_proto.v1 import report_service_pb2 as reflexarc__proto_dot_v1_dot_report__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&reflexarc_proto/v1/admin_service.proto\x12\x0creflexarc.v1\x1a\x1ereflexarc_proto/v1/event.proto\x1a\'reflexarc_proto/v1/report_service.proto\"\'\n\x10SetPausedRequest\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\"(\n\x11SetPausedResponse\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\"\'\n\x15\x41\x63tivateBundleRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"9\n\x16\x41\x63tivateBundleResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\">\n\x14\x46orgetSubjectRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"9\n\x15\x46orgetSubjectResponse\x12\x12\n\nerase_time\x18\x01 \x01(\x03\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\"c\n\x13LinkSubjectsRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x05known\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\'\n\x14LinkSubjectsResponse\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"\"\n\x0fUndoLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"\x12\n\x10UndoLinkResponse\":\n\x10ListLinksRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\xc4\x01\n\x04Link\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x05known\x18\x03 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x11\n\tsaid_time\x18\x04 \x01(\x03\x12\x0f\n\x07said_by\x18\x05 \x01(\t\x12\x13\n\x0bundone_time\x18\x06 \x01(\x03\x12\x11\n\tundone_by\x18\x07 \x01(\t\x12\x11\n\teffective\x18\x08 \x01(\x08\"6\n\x11ListLinksResponse\x12!\n\x05links\x18\x01 \x03(\x0b\x32\x12.reflexarc.v1.Link\"\x12\n\x10GetStatusRequest\"\x94\x04\n\x11GetStatusResponse\x12\x14\n\x0crecord_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x14\n\x0cresent_count\x18\x04 \x01(\x03\x12\x16\n\x0erejected_count\x18\x05 \x01(\x03\x12\x15\n\rsubject_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66olded_count\x18\x07 \x01(\x03\x12\x16\n\x0e\x66old_lag_count\x18\x08 \x01(\x03\x12\x18\n\x10unfoldable_count\x18\t \x01(\x03\x12\x14\n\x0cstream_count\x18\n \x01(\x03\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x0c \x01(\x03\x12\x16\n\x0e\x63\x61talog_digest\x18\r \x01(\t\x12\x0e\n\x06paused\x18\x0e \x03(\t\x12\x31\n\x0e\x65\x64ge_decisions\x18\x0f \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\x33\n\x10server_decisions\x18\x10 \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\x18\n\x10software_version\x18\x11 \x01(\t\x12\x13\n\x0bserver_time\x18\x12 \x01(\x03\x12\x13\n\x0b\x61head_count\x18\x13 \x01(\x03\x12\x15\n\rrekeyed_count\x18\x14 \x01(\x03\x32\xd1\x04\n\x0c\x41\x64minService\x12L\n\tSetPaused\x12\x1e.reflexarc.v1.SetPausedRequest\x1a\x1f.reflexarc.v1.SetPausedResponse\x12[\n\x0e\x41\x63tivateBundle\x12#.reflexarc.v1.ActivateBundleRequest\x1a$.reflexarc.v1.ActivateBundleResponse\x12X\n\rForgetSubject\x12\".reflexarc.v1.ForgetSubjectRequest\x1a#.reflexarc.v1.ForgetSubjectResponse\x12U\n\x0cLinkSubjects\x12!.reflexarc.v1.LinkSubjectsRequest\x1a\".reflexarc.v1.LinkSubjectsResponse\x12I\n\x08UndoLink\x12\x1d.reflexarc.v1.UndoLinkRequest\x1a\x1e.reflexarc.v1.UndoLinkResponse\x12L\n\tListLinks\x12\x1e.reflexarc.v1.ListLinksRequest\x1a\x1f.reflexarc.v1.ListLinksResponse\x12L\n\tGetStatus\x12\x1e.reflexarc.v1.GetStatusRequest\x1a\x1f.reflexarc.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&reflexarc_proto/v1/admin_service.proto\x12\x0creflexarc.v1\x1a\x1ereflexarc_proto/v1/event.proto\x1a\'reflexarc_proto/v1/report_service.proto\"\'\n\x10SetPausedRequest\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\"(\n\x11SetPausedResponse\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\"\'\n\x15\x41\x63tivateBundleRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"9\n\x16\x41\x63tivateBundleResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"x\n\x15PromoteCatalogRequest\x12\x14\n\x0c\x63\x61talog_json\x18\x01 \x03(\x0c\x12\x1b\n\x13live_catalog_digest\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x12\n\ncheck_only\x18\x05 \x01(\x08\"S\n\x16PromoteCatalogResponse\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.reflexarc.v1.BundleChange\x12\r\n\x05notes\x18\x02 \x03(\t\";\n\x0fRollBackRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\">\n\x10RollBackResponse\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.reflexarc.v1.BundleChange\"\x14\n\x12ListChangesRequest\"\xc6\x01\n\x0c\x42undleChange\x12\x13\n\x0b\x63hange_time\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x15\n\rbefore_digest\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x16\n\x0e\x63\x61talog_digest\x18\x06 \x01(\t\x12\x17\n\x0f\x63\x61talog_version\x18\x07 \x01(\t\x12\n\n\x02\x62y\x18\x08 \x01(\t\x12\x0e\n\x06key_id\x18\t \x01(\t\x12\x0c\n\x04note\x18\n \x01(\t\"B\n\x13ListChangesResponse\x12+\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1a.reflexarc.v1.BundleChange\"*\n\x11GetCatalogRequest\x12\x15\n\rbundle_digest\x18\x01 \x01(\t\"#\n\x12GetCatalogResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\">\n\x14\x46orgetSubjectRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"9\n\x15\x46orgetSubjectResponse\x12\x12\n\nerase_time\x18\x01 \x01(\x03\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\"c\n\x13LinkSubjectsRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x05known\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\'\n\x14LinkSubjectsResponse\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"\"\n\x0fUndoLinkRequest\x12\x0f\n\x07link_id\x18\x01 \x01(\t\"\x12\n\x10UndoLinkResponse\":\n\x10ListLinksRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\xc4\x01\n\x04Link\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x05known\x18\x03 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x11\n\tsaid_time\x18\x04 \x01(\x03\x12\x0f\n\x07said_by\x18\x05 \x01(\t\x12\x13\n\x0bundone_time\x18\x06 \x01(\x03\x12\x11\n\tundone_by\x18\x07 \x01(\t\x12\x11\n\teffective\x18\x08 \x01(\x08\"6\n\x11ListLinksResponse\x12!\n\x05links\x18\x01 \x03(\x0b\x32\x12.reflexarc.v1.Link\"\x12\n\x10GetStatusRequest\"\x94\x04\n\x11GetStatusResponse\x12\x14\n\x0crecord_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x14\n\x0cresent_count\x18\x04 \x01(\x03\x12\x16\n\x0erejected_count\x18\x05 \x01(\x03\x12\x15\n\rsubject_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66olded_count\x18\x07 \x01(\x03\x12\x16\n\x0e\x66old_lag_count\x18\x08 \x01(\x03\x12\x18\n\x10unfoldable_count\x18\t \x01(\x03\x12\x14\n\x0cstream_count\x18\n \x01(\x03\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x0c \x01(\x03\x12\x16\n\x0e\x63\x61talog_digest\x18\r \x01(\t\x12\x0e\n\x06paused\x18\x0e \x03(\t\x12\x31\n\x0e\x65\x64ge_decisions\x18\x0f \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\x33\n\x10server_decisions\x18\x10 \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\x18\n\x10software_version\x18\x11 \x01(\t\x12\x13\n\x0bserver_time\x18\x12 \x01(\x03\x12\x13\n\x0b\x61head_count\x18\x13 \x01(\x03\x12\x15\n\rrekeyed_count\x18\x14 \x01(\x03\x32\xa0\x07\n\x0c\x41\x64minService\x12L\n\tSetPaused\x12\x1e.reflexarc.v1.SetPausedRequest\x1a\x1f.reflexarc.v1.SetPausedResponse\x12[\n\x0e\x41\x63tivateBundle\x12#.reflexarc.v1.ActivateBundleRequest\x1a$.reflexarc.v1.ActivateBundleResponse\x12[\n\x0ePromoteCatalog\x12#.reflexarc.v1.PromoteCatalogRequest\x1a$.reflexarc.v1.PromoteCatalogResponse\x12I\n\x08RollBack\x12\x1d.reflexarc.v1.RollBackRequest\x1a\x1e.reflexarc.v1.RollBackResponse\x12R\n\x0bListChanges\x12 .reflexarc.v1.ListChangesRequest\x1a!.reflexarc.v1.ListChangesResponse\x12Q\n\nGetCatalog\x12\x1f.reflexarc.v1.GetCatalogRequest\x1a .reflexarc.v1.GetCatalogResponse0\x01\x12X\n\rForgetSubject\x12\".reflexarc.v1.ForgetSubjectRequest\x1a#.reflexarc.v1.ForgetSubjectResponse\x12U\n\x0cLinkSubjects\x12!.reflexarc.v1.LinkSubjectsRequest\x1a\".reflexarc.v1.LinkSubjectsResponse\x12I\n\x08UndoLink\x12\x1d.reflexarc.v1.UndoLinkRequest\x1a\x1e.reflexarc.v1.UndoLinkResponse\x12L\n\tListLinks\x12\x1e.reflexarc.v1.ListLinksRequest\x1a\x1f.reflexarc.v1.ListLinksResponse\x12L\n\tGetStatus\x12\x1e.reflexarc.v1.GetStatusRequest\x1a\x1f.reflexarc.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,28 +41,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIVATEBUNDLEREQUEST']._serialized_end=251
   _globals['_ACTIVATEBUNDLERESPONSE']._serialized_start=253
   _globals['_ACTIVATEBUNDLERESPONSE']._serialized_end=310
-  _globals['_FORGETSUBJECTREQUEST']._serialized_start=312
-  _globals['_FORGETSUBJECTREQUEST']._serialized_end=374
-  _globals['_FORGETSUBJECTRESPONSE']._serialized_start=376
-  _globals['_FORGETSUBJECTRESPONSE']._serialized_end=433
-  _globals['_LINKSUBJECTSREQUEST']._serialized_start=435
-  _globals['_LINKSUBJECTSREQUEST']._serialized_end=534
-  _globals['_LINKSUBJECTSRESPONSE']._serialized_start=536
-  _globals['_LINKSUBJECTSRESPONSE']._serialized_end=575
-  _globals['_UNDOLINKREQUEST']._serialized_start=577
-  _globals['_UNDOLINKREQUEST']._serialized_end=611
-  _globals['_UNDOLINKRESPONSE']._serialized_start=613
-  _globals['_UNDOLINKRESPONSE']._serialized_end=631
-  _globals['_LISTLINKSREQUEST']._serialized_start=633
-  _globals['_LISTLINKSREQUEST']._serialized_end=691
-  _globals['_LINK']._serialized_start=694
-  _globals['_LINK']._serialized_end=890
-  _globals['_LISTLINKSRESPONSE']._serialized_start=892
-  _globals['_LISTLINKSRESPONSE']._serialized_end=946
-  _globals['_GETSTATUSREQUEST']._serialized_start=948
-  _globals['_GETSTATUSREQUEST']._serialized_end=966
-  _globals['_GETSTATUSRESPONSE']._serialized_start=969
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1501
-  _globals['_ADMINSERVICE']._serialized_start=1504
-  _globals['_ADMINSERVICE']._serialized_end=2097
+  _globals['_PROMOTECATALOGREQUEST']._serialized_start=312
+  _globals['_PROMOTECATALOGREQUEST']._serialized_end=432
+  _globals['_PROMOTECATALOGRESPONSE']._serialized_start=434
+  _globals['_PROMOTECATALOGRESPONSE']._serialized_end=517
+  _globals['_ROLLBACKREQUEST']._serialized_start=519
+  _globals['_ROLLBACKREQUEST']._serialized_end=578
+  _globals['_ROLLBACKRESPONSE']._serialized_start=580
+  _globals['_ROLLBACKRESPONSE']._serialized_end=642
+  _globals['_LISTCHANGESREQUEST']._serialized_start=644
+  _globals['_LISTCHANGESREQUEST']._serialized_end=664
+  _globals['_BUNDLECHANGE']._serialized_start=667
+  _globals['_BUNDLECHANGE']._serialized_end=865
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=867
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=933
+  _globals['_GETCATALOGREQUEST']._serialized_start=935
+  _globals['_GETCATALOGREQUEST']._serialized_end=977
+  _globals['_GETCATALOGRESPONSE']._serialized_start=979
+  _globals['_GETCATALOGRESPONSE']._serialized_end=1014
+  _globals['_FORGETSUBJECTREQUEST']._serialized_start=1016
+  _globals['_FORGETSUBJECTREQUEST']._serialized_end=1078
+  _globals['_FORGETSUBJECTRESPONSE']._serialized_start=1080
+  _globals['_FORGETSUBJECTRESPONSE']._serialized_end=1137
+  _globals['_LINKSUBJECTSREQUEST']._serialized_start=1139
+  _globals['_LINKSUBJECTSREQUEST']._serialized_end=1238
+  _globals['_LINKSUBJECTSRESPONSE']._serialized_start=1240
+  _globals['_LINKSUBJECTSRESPONSE']._serialized_end=1279
+  _globals['_UNDOLINKREQUEST']._serialized_start=1281
+  _globals['_UNDOLINKREQUEST']._serialized_end=1315
+  _globals['_UNDOLINKRESPONSE']._serialized_start=1317
+  _globals['_UNDOLINKRESPONSE']._serialized_end=1335
+  _globals['_LISTLINKSREQUEST']._serialized_start=1337
+  _globals['_LISTLINKSREQUEST']._serialized_end=1395
+  _globals['_LINK']._serialized_start=1398
+  _globals['_LINK']._serialized_end=1594
+  _globals['_LISTLINKSRESPONSE']._serialized_start=1596
+  _globals['_LISTLINKSRESPONSE']._serialized_end=1650
+  _globals['_GETSTATUSREQUEST']._serialized_start=1652
+  _globals['_GETSTATUSREQUEST']._serialized_end=1670
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1673
+  _globals['_GETSTATUSRESPONSE']._serialized_end=2205
+  _globals['_ADMINSERVICE']._serialized_start=2208
+  _globals['_ADMINSERVICE']._serialized_end=3136
 # @@protoc_insertion_point(module_scope)

@@ -117,6 +117,273 @@ class ActivateBundleResponse(_message.Message):
 Global___ActivateBundleResponse: _TypeAlias = ActivateBundleResponse  # noqa: Y015
 
 @_typing.final
+class PromoteCatalogRequest(_message.Message):
+    """Which catalog is to be live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOG_JSON_FIELD_NUMBER: _builtins.int
+    LIVE_CATALOG_DIGEST_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    CHECK_ONLY_FIELD_NUMBER: _builtins.int
+    live_catalog_digest: _builtins.str
+    """SHA-256 (hex) of the catalog that the caller compared it with: refused when another one is live. Empty means whatever is live."""
+    by: _builtins.str
+    """Who does it, as they say. Empty means that they do not say."""
+    note: _builtins.str
+    """Why. Empty means that they do not say."""
+    check_only: _builtins.bool
+    """Judge it and say what is worth knowing, but change nothing."""
+    @_builtins.property
+    def catalog_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The built catalog, canonical JSON, in pieces of at most 65536 bytes."""
+
+    def __init__(
+        self,
+        *,
+        catalog_json: _abc.Iterable[_builtins.bytes] | None = ...,
+        live_catalog_digest: _builtins.str = ...,
+        by: _builtins.str = ...,
+        note: _builtins.str = ...,
+        check_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "catalog_json", b"catalog_json", "check_only", b"check_only", "live_catalog_digest", b"live_catalog_digest", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteCatalogRequest: _TypeAlias = PromoteCatalogRequest  # noqa: Y015
+
+@_typing.final
+class PromoteCatalogResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change(self) -> Global___BundleChange:
+        """The change. Missing when nothing was to be changed."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What builds and will not do what it seems to: models that are not there, lines that can never fire. Empty means nothing."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___BundleChange | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteCatalogResponse: _TypeAlias = PromoteCatalogResponse  # noqa: Y015
+
+@_typing.final
+class RollBackRequest(_message.Message):
+    """How far back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """SHA-256 (hex) of a bundle's manifest, or the beginning of it. Empty means the bundle before the live one."""
+    by: _builtins.str
+    """Who does it, as they say. Empty means that they do not say."""
+    note: _builtins.str
+    """Why. Empty means that they do not say."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        by: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "digest", b"digest", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRequest: _TypeAlias = RollBackRequest  # noqa: Y015
+
+@_typing.final
+class RollBackResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change(self) -> Global___BundleChange:
+        """The change."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___BundleChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackResponse: _TypeAlias = RollBackResponse  # noqa: Y015
+
+@_typing.final
+class ListChangesRequest(_message.Message):
+    """Asks for the changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListChangesRequest: _TypeAlias = ListChangesRequest  # noqa: Y015
+
+@_typing.final
+class BundleChange(_message.Message):
+    """One change of what is live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    BEFORE_DIGEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CATALOG_DIGEST_FIELD_NUMBER: _builtins.int
+    CATALOG_VERSION_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    change_time: _builtins.int
+    """When, milliseconds since the Unix epoch, UTC, by the server."""
+    action: _builtins.str
+    """began, activated, promoted or rolled back."""
+    digest: _builtins.str
+    """SHA-256 (hex) of the bundle that became live."""
+    before_digest: _builtins.str
+    """SHA-256 (hex) of the bundle that was live. Empty means none was."""
+    version: _builtins.int
+    """Its version, counting up."""
+    catalog_digest: _builtins.str
+    """SHA-256 (hex) of its catalog."""
+    catalog_version: _builtins.str
+    """The author's text of its catalog's version. Empty means it has none."""
+    by: _builtins.str
+    """Who did it, as they said. Empty means that they did not say."""
+    key_id: _builtins.str
+    """The key that the call showed. Empty means none, on a server that asks for none."""
+    note: _builtins.str
+    """Why. Empty means that they did not say."""
+    def __init__(
+        self,
+        *,
+        change_time: _builtins.int = ...,
+        action: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        before_digest: _builtins.str = ...,
+        version: _builtins.int = ...,
+        catalog_digest: _builtins.str = ...,
+        catalog_version: _builtins.str = ...,
+        by: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "before_digest", b"before_digest", "by", b"by", "catalog_digest", b"catalog_digest", "catalog_version", b"catalog_version", "change_time", b"change_time", "digest", b"digest", "key_id", b"key_id", "note", b"note", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleChange: _TypeAlias = BundleChange  # noqa: Y015
+
+@_typing.final
+class ListChangesResponse(_message.Message):
+    """The changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleChange]:
+        """Oldest first, at most the newest 1000. Empty means that no bundle was ever live."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___BundleChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListChangesResponse: _TypeAlias = ListChangesResponse  # noqa: Y015
+
+@_typing.final
+class GetCatalogRequest(_message.Message):
+    """Which catalog."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
+    bundle_digest: _builtins.str
+    """SHA-256 (hex) of a bundle's manifest. Empty means what is live, also where that is no bundle."""
+    def __init__(
+        self,
+        *,
+        bundle_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCatalogRequest: _TypeAlias = GetCatalogRequest  # noqa: Y015
+
+@_typing.final
+class GetCatalogResponse(_message.Message):
+    """A piece of a catalog."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The bytes of the built catalog, at most 65536."""
+    def __init__(
+        self,
+        *,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCatalogResponse: _TypeAlias = GetCatalogResponse  # noqa: Y015
+
+@_typing.final
 class ForgetSubjectRequest(_message.Message):
     """Whom to erase."""
 

@@ -45,6 +45,26 @@ class AdminServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleResponse.FromString,
                 _registered_method=True)
+        self.PromoteCatalog = channel.unary_unary(
+                '/reflexarc.v1.AdminService/PromoteCatalog',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogResponse.FromString,
+                _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/reflexarc.v1.AdminService/RollBack',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackResponse.FromString,
+                _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/reflexarc.v1.AdminService/ListChanges',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
+        self.GetCatalog = channel.unary_stream(
+                '/reflexarc.v1.AdminService/GetCatalog',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogResponse.FromString,
+                _registered_method=True)
         self.ForgetSubject = channel.unary_unary(
                 '/reflexarc.v1.AdminService/ForgetSubject',
                 request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ForgetSubjectRequest.SerializeToString,
@@ -85,6 +105,35 @@ class AdminServiceServicer:
 
     def ActivateBundle(self, request, context):
         """Makes a bundle of the server's folder live.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteCatalog(self, request, context):
+        """Makes a catalog live: a new bundle of it and of the live models, with confidence tables for its lines. Nothing changes when a
+        host could not run it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """Makes an earlier bundle live again, whole: its catalog and its models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """Every change of what is live, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCatalog(self, request, context):
+        """Sends the catalog that is live, or that of a bundle, in pieces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +187,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ActivateBundle,
                     request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleResponse.SerializeToString,
+            ),
+            'PromoteCatalog': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteCatalog,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogResponse.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackResponse.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'GetCatalog': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetCatalog,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogResponse.SerializeToString,
             ),
             'ForgetSubject': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetSubject,
@@ -220,6 +289,114 @@ class AdminService:
             '/reflexarc.v1.AdminService/ActivateBundle',
             reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_admin__service__pb2.ActivateBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteCatalog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/PromoteCatalog',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.PromoteCatalogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/RollBack',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.RollBackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/ListChanges',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCatalog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/GetCatalog',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.GetCatalogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,16 @@ class AdminServiceStub:
     """Replaces the set of paused triggers, on the server at once, on devices by the control stream or at their next pull."""
     ActivateBundle: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ActivateBundleRequest, _admin_service_pb2.ActivateBundleResponse]
     """Makes a bundle of the server's folder live."""
+    PromoteCatalog: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PromoteCatalogRequest, _admin_service_pb2.PromoteCatalogResponse]
+    """Makes a catalog live: a new bundle of it and of the live models, with confidence tables for its lines. Nothing changes when a
+    host could not run it.
+    """
+    RollBack: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RollBackRequest, _admin_service_pb2.RollBackResponse]
+    """Makes an earlier bundle live again, whole: its catalog and its models."""
+    ListChanges: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]
+    """Every change of what is live, oldest first."""
+    GetCatalog: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.GetCatalogRequest, _admin_service_pb2.GetCatalogResponse]
+    """Sends the catalog that is live, or that of a bundle, in pieces."""
     ForgetSubject: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ForgetSubjectRequest, _admin_service_pb2.ForgetSubjectResponse]
     """Erases a subject: here now, and on each device that sent something of it with its next pull. Nothing from before is
     taken any more. Durable when it returns, whatever `done` says.
@@ -59,6 +69,16 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Replaces the set of paused triggers, on the server at once, on devices by the control stream or at their next pull."""
     ActivateBundle: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ActivateBundleRequest, _admin_service_pb2.ActivateBundleResponse]  # type: ignore[assignment]
     """Makes a bundle of the server's folder live."""
+    PromoteCatalog: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PromoteCatalogRequest, _admin_service_pb2.PromoteCatalogResponse]  # type: ignore[assignment]
+    """Makes a catalog live: a new bundle of it and of the live models, with confidence tables for its lines. Nothing changes when a
+    host could not run it.
+    """
+    RollBack: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollBackRequest, _admin_service_pb2.RollBackResponse]  # type: ignore[assignment]
+    """Makes an earlier bundle live again, whole: its catalog and its models."""
+    ListChanges: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]  # type: ignore[assignment]
+    """Every change of what is live, oldest first."""
+    GetCatalog: _aio.UnaryStreamMultiCallable[_admin_service_pb2.GetCatalogRequest, _admin_service_pb2.GetCatalogResponse]  # type: ignore[assignment]
+    """Sends the catalog that is live, or that of a bundle, in pieces."""
     ForgetSubject: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ForgetSubjectRequest, _admin_service_pb2.ForgetSubjectResponse]  # type: ignore[assignment]
     """Erases a subject: here now, and on each device that sent something of it with its next pull. Nothing from before is
     taken any more. Durable when it returns, whatever `done` says.
@@ -90,6 +110,40 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ActivateBundleResponse, _abc.Awaitable[_admin_service_pb2.ActivateBundleResponse]]:
         """Makes a bundle of the server's folder live."""
+
+    @_abc_1.abstractmethod
+    def PromoteCatalog(
+        self,
+        request: _admin_service_pb2.PromoteCatalogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.PromoteCatalogResponse, _abc.Awaitable[_admin_service_pb2.PromoteCatalogResponse]]:
+        """Makes a catalog live: a new bundle of it and of the live models, with confidence tables for its lines. Nothing changes when a
+        host could not run it.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBack(
+        self,
+        request: _admin_service_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RollBackResponse, _abc.Awaitable[_admin_service_pb2.RollBackResponse]]:
+        """Makes an earlier bundle live again, whole: its catalog and its models."""
+
+    @_abc_1.abstractmethod
+    def ListChanges(
+        self,
+        request: _admin_service_pb2.ListChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListChangesResponse, _abc.Awaitable[_admin_service_pb2.ListChangesResponse]]:
+        """Every change of what is live, oldest first."""
+
+    @_abc_1.abstractmethod
+    def GetCatalog(
+        self,
+        request: _admin_service_pb2.GetCatalogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.GetCatalogResponse], _abc.AsyncIterator[_admin_service_pb2.GetCatalogResponse]]:
+        """Sends the catalog that is live, or that of a bundle, in pieces."""
 
     @_abc_1.abstractmethod
     def ForgetSubject(

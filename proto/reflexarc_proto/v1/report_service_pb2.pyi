@@ -146,8 +146,11 @@ class ExplainTriggerResponse(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     CATALOG_DIGEST_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    CATALOG_VERSION_FIELD_NUMBER: _builtins.int
     catalog_digest: _builtins.str
     """SHA-256 (hex) of the live catalog."""
+    catalog_version: _builtins.str
+    """The author's text of the live catalog's version. Empty means it has none."""
     @_builtins.property
     def clauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedClause]:
         """The condition's clauses, without an event. Empty for a trigger of devices, or a subject nothing is known of."""
@@ -177,10 +180,11 @@ class ExplainTriggerResponse(_message.Message):
         decisions: _abc.Iterable[_decision_pb2.Decision] | None = ...,
         catalog_digest: _builtins.str = ...,
         lines: _abc.Iterable[_builtins.str] | None = ...,
+        catalog_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_digest", b"catalog_digest", "checks", b"checks", "clauses", b"clauses", "decisions", b"decisions", "lines", b"lines", "under_way", b"under_way"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_digest", b"catalog_digest", "catalog_version", b"catalog_version", "checks", b"checks", "clauses", b"clauses", "decisions", b"decisions", "lines", b"lines", "under_way", b"under_way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,10 @@ ROLES: Final[dict[str, frozenset[str]]] = {
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,
             "ActivateBundle": ADMIN,
+            "PromoteCatalog": ADMIN,
+            "RollBack": ADMIN,
+            "ListChanges": f"{READ} {ADMIN}",
+            "GetCatalog": f"{READ} {ADMIN}",
             "GetStatus": f"{READ} {ADMIN}",
             "ForgetSubject": ADMIN,
             "LinkSubjects": ADMIN,

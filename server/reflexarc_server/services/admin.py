@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from importlib import metadata
+from typing import Final
 
 import grpc
 
@@ -17,23 +19,30 @@ from reflexarc_server.clock import Clock
 from reflexarc_server.control import Control
 from reflexarc_server.erasures import Erasures
 from reflexarc_server.fold import Fold
+from reflexarc_server.interceptors import key_id
 from reflexarc_server.links import Links
-from reflexarc_server.live import Switch
+from reflexarc_server.live import Change, Said, Switch
+from reflexarc_server.promotion import Promotion
 from reflexarc_server.store.port import Store
 
 PAUSED_MAX = 4_096
 FORGET_WAIT_S = 60.0
+BY_LENGTH_MAX: Final = 200
+NOTE_LENGTH_MAX: Final = 2_000
+CHUNK_BYTES: Final = 65_536
 
 
 class AdminServicer(AdminServiceServicer):
     """See the contract. on_stored: told when the log got longer."""
 
     def __init__(
-        self, store: Store, fold: Fold, switch: Switch, control: Control, links: Links, erasures: Erasures, clock: Clock
-    ) -> None:
+        self, store: Store, fold: Fold, switch: Switch, promotion: Promotion, control: Control, links: Links,
+        erasures: Erasures, clock: Clock,
+    ) -> None:  # fmt: skip
         self._store = store
         self._fold = fold
         self._switch = switch
+        self._promotion = promotion
         self._control = control
         self._links = links
         self._erasures = erasures
@@ -55,10 +64,43 @@ class AdminServicer(AdminServiceServicer):
         request: messages.ActivateBundleRequest,
         context: grpc.ServicerContext,
     ) -> messages.ActivateBundleResponse:
-        live = self._switch.activate(request.digest)
+        change = self._switch.activate(request.digest, Said(key_id=key_id()))
+        self._has_changed()
+        return messages.ActivateBundleResponse(digest=change.digest, version=change.version)
+
+    def PromoteCatalog(
+        self,
+        request: messages.PromoteCatalogRequest,
+        context: grpc.ServicerContext,
+    ) -> messages.PromoteCatalogResponse:
+        _check_words(request.by, request.note)
+        built, compared_with = b"".join(request.catalog_json), request.live_catalog_digest
+        if request.check_only:
+            return messages.PromoteCatalogResponse(notes=self._promotion.judge(built, compared_with).notes)
+        change, notes = self._promotion.promote(built, compared_with, request.by, key_id(), request.note)
+        self._has_changed()
+        return messages.PromoteCatalogResponse(change=_change(change), notes=notes)
+
+    def RollBack(self, request: messages.RollBackRequest, context: grpc.ServicerContext) -> messages.RollBackResponse:
+        _check_words(request.by, request.note)
+        change = self._promotion.roll_back(request.digest, request.by, key_id(), request.note)
+        self._has_changed()
+        return messages.RollBackResponse(change=_change(change))
+
+    def ListChanges(self, request: messages.ListChangesRequest, context: grpc.ServicerContext) -> messages.ListChangesResponse:
+        return messages.ListChangesResponse(changes=map(_change, self._promotion.changes()))
+
+    def GetCatalog(
+        self, request: messages.GetCatalogRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.GetCatalogResponse]:
+        built = self._promotion.catalog(request.bundle_digest)
+        for start in range(0, len(built), CHUNK_BYTES):
+            yield messages.GetCatalogResponse(chunk=built[start : start + CHUNK_BYTES])
+
+    def _has_changed(self) -> None:
+        """What is live: devices are told, and the fold follows."""
         self._control.tell_all_slowly()
         self._fold.wake()
-        return messages.ActivateBundleResponse(digest=live.digest, version=live.version)
 
     def ForgetSubject(
         self, request: messages.ForgetSubjectRequest, context: grpc.ServicerContext
@@ -124,6 +166,20 @@ class AdminServicer(AdminServiceServicer):
                     held[reason] = held.get(reason, 0) + count
                 self._counted_at = newest
             return self._counted
+
+
+def _check_words(by: str, note: str) -> None:
+    """Raises InvalidEventError for words that would fill the history."""
+    if len(by) > BY_LENGTH_MAX or len(note) > NOTE_LENGTH_MAX:
+        raise InvalidEventError("a name or a note that long", hint=f"at most {BY_LENGTH_MAX} and {NOTE_LENGTH_MAX:,} characters")
+
+
+def _change(change: Change) -> messages.BundleChange:
+    return messages.BundleChange(
+        change_time=change.time, action=change.action, digest=change.digest, before_digest=change.before, version=change.version,
+        catalog_digest=change.catalog_digest, catalog_version=change.catalog_version, by=change.by, key_id=change.key_id,
+        note=change.note,
+    )  # fmt: skip
 
 
 def _encode(reasons: dict[str, int]) -> list[reports.ReasonCount]:

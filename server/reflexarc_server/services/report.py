@@ -70,7 +70,9 @@ class ReportServicer(ReportServiceServicer):
             raise InvalidEventError("the live catalog has no such trigger", hint=f"known: {known}")
         rows = self._store.decisions(0, EXPLAINED_DECISIONS, request.trigger_id, subject, "")
         answer = messages.ExplainTriggerResponse(
-            decisions=[record_pb2.LogRecord.FromString(body).decision for _, body in rows], catalog_digest=catalog.digest
+            decisions=[record_pb2.LogRecord.FromString(body).decision for _, body in rows],
+            catalog_digest=catalog.digest,
+            catalog_version=catalog.version,
         )
         found = self._fold.explained(request.trigger_id, subject)
         if found is None:
