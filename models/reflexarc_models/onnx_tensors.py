@@ -40,9 +40,9 @@ def initializers(model: bytes) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     try:
-        for number, graph in _fields(model):
+        for number, graph in fields(model):
             if number == 7 and isinstance(graph, bytes):
-                for inner, tensor in _fields(graph):
+                for inner, tensor in fields(graph):
                     if inner == 5 and isinstance(tensor, bytes):
                         name, value = _tensor(tensor)
                         found[name] = value
@@ -51,27 +51,31 @@ def initializers(model: bytes) -> dict[str, Tensor]:
     return found
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+def fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """(field number, content) in order: an integer for a varint, else bytes. Raises IndexError when they end early."""
     position, end = 0, len(message)
     while position < end:
-        tag, position = _varint(message, position)
+        tag, position = varint(message, position)
         wire = tag & 7
         if wire == 0:
-            number, position = _varint(message, position)
+            number, position = varint(message, position)
             yield tag >> 3, number
         elif wire == 2:
-            size, position = _varint(message, position)
+            size, position = varint(message, position)
             if position + size > end:
                 raise IndexError("a field ends behind the file")
             yield tag >> 3, message[position : position + size]
             position += size
         elif wire in (1, 5):
-            position += 8 if wire == 1 else 4
+            size = 8 if wire == 1 else 4
+            yield tag >> 3, message[position : position + size]
+            position += size
         else:
             raise IndexError(f"wire type {wire}")
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
+def varint(message: bytes, position: int) -> tuple[int, int]:
+    """(the number that begins at `position`, where it ends). Raises IndexError when it does not end."""
     value = shift = 0
     while True:
         byte = message[position]
@@ -87,13 +91,13 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 def _tensor(message: bytes) -> tuple[str, Tensor]:
     name, raw, data_type = "", b"", 0
     shape: list[int] = []
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == 1 and isinstance(value, int):
             shape.append(value)
         elif number == 1 and isinstance(value, bytes):  # packed
             position = 0
             while position < len(value):
-                size, position = _varint(value, position)
+                size, position = varint(value, position)
                 shape.append(size)
         elif number == 2 and isinstance(value, int):
             data_type = value

@@ -1,25 +1,32 @@
 """The scorer: vectors in, scores with confidence out, for every artifact a host holds.
 
-Owns the choice of the path (built-in walk or ONNX Runtime) and the self-test of that path. Holds its
+Owns the choice of the path (built-in walk, forest kernel or ONNX Runtime) and the self-test of that path. Holds its
 artifacts for life: a new artifact means a new scorer (`with_artifact`), swapped by one assignment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from reflexarc_core.errors import ManifestError, ScoringError
 from reflexarc_core.model import GRID, Scored
-from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, PARITY_FILE, Artifact
+from reflexarc_models import forest_kernel
+from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
 from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors
+from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.walk import ObliviousWalk
 
 AUTO: Final = "auto"
 BUILT_IN: Final = "built-in"
 ONNXRUNTIME: Final = "onnxruntime"
+KERNEL: Final = "kernel"
+"""Forests by the compiled kernel where numba is installed, else as `auto`: the server's way, at some seconds the first time."""
+
+Path = ObliviousWalk | ForestKernel | OnnxRunner
 
 
 class _Held:
@@ -34,12 +41,15 @@ class _Held:
         self.digest = artifact.digest
         self.input_count = len(artifact.inputs)
         self._runtime = runtime
-        self._path: ObliviousWalk | OnnxRunner | None = None
+        self._path: Path | None = None
         self.code: Callable[[Sequence[float]], int] = self._first_code
         self.scores = tuple(grid / GRID for grid in artifact.score_grid)
         self.confidences = tuple(artifact.confidences_of(code) for code in range(artifact.code_count))
 
-    def path(self) -> ObliviousWalk | OnnxRunner:
+    def path(self) -> Path:
+        if self._path is None and self._runtime == KERNEL and self.artifact.form == ONNX_FOREST and forest_kernel.available():
+            with contextlib.suppress(ManifestError):  # another ensemble than ours: the runtime judges it
+                self._path = ForestKernel.of(self.artifact)
         if self._path is None:
             walks = self.artifact.form == OBLIVIOUS_INT8 and self._runtime != ONNXRUNTIME
             if self._runtime == BUILT_IN and not walks:
@@ -58,9 +68,9 @@ class _Held:
 
     def codes(self, rows: Sequence[Sequence[float]]) -> list[int]:
         path = self.path()
-        if isinstance(path, OnnxRunner):
-            return path.codes(rows)
-        return [path.code(row) for row in rows]
+        if isinstance(path, ObliviousWalk):
+            return [path.code(row) for row in rows]
+        return path.codes(rows)
 
     def vector(self, given: Sequence[float]) -> Sequence[float]:
         if len(given) != self.input_count:
@@ -95,7 +105,7 @@ class ArtifactScorer:
 
     def __init__(self, artifacts: Mapping[str, Artifact], runtime: str = AUTO) -> None:
         """artifacts: by model id. runtime: `auto` (built-in walk where the form allows), `built-in`,
-        `onnxruntime`.
+        `onnxruntime`, `kernel` (the same, but forests by the compiled kernel where numba is installed).
         """
         self._runtime = runtime
         self._held = {model_id: _Held(artifact, runtime) for model_id, artifact in artifacts.items()}

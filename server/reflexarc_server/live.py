@@ -18,7 +18,7 @@ from reflexarc_core.plan import Reads
 from reflexarc_core.record import CatalogInput, ControlInput, Moment
 from reflexarc_core.template import expressions
 from reflexarc_models.artifact import Artifact
-from reflexarc_models.scorer import ArtifactScorer, self_test
+from reflexarc_models.scorer import KERNEL, ArtifactScorer, self_test
 from reflexarc_server.clock import Clock
 from reflexarc_server.distribution import Bundle, Distribution
 from reflexarc_server.records import own_row
@@ -101,7 +101,7 @@ class Switch:
                 raise DefinitionError("another bundle became live meanwhile", hint="look at what is live, and try again")
             bundle = self._distribution.load(digest)
             for artifact in bundle.artifacts["server"].values():
-                self_test(artifact)
+                self_test(artifact, KERNEL)
             live = self._make(bundle)
             change = Change(
                 self._clock.now_ms(), said.action, digest, self.live.digest, live.version, live.catalog.digest,
@@ -127,10 +127,10 @@ class Switch:
         return paused
 
     def _make(self, bundle: Bundle) -> Live:
-        scorers = {form: ArtifactScorer(artifacts) for form, artifacts in bundle.artifacts.items()}
+        scorers = {form: ArtifactScorer(artifacts, KERNEL) for form, artifacts in bundle.artifacts.items()}
         for form, artifacts in bundle.artifacts.items():
             for model_id, artifact in artifacts.items():
-                # The first score decodes the model; a waiting device has 150 ms.
+                # The first score decodes the model and compiles its kernel; a waiting device has 150 ms.
                 scorers[form].score(model_id, [_NAN] * len(artifact.inputs), None)
         return Live(bundle.catalog, bundle, scorers)
 
@@ -175,4 +175,4 @@ def scorer_for(models: Mapping[str, LiveModel], distribution: Distribution) -> A
     artifacts: dict[str, Artifact] = {
         model_id: distribution.server_artifact(model.artifact_digest) for model_id, model in models.items()
     }
-    return ArtifactScorer(artifacts)
+    return ArtifactScorer(artifacts, KERNEL)

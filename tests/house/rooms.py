@@ -61,6 +61,8 @@ ROOMS: dict[str, Room] = {
 # Single arrows that a room has beyond its row, each with its reason; those to another room inside a function.
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("client_sdk/reflexarc/definitions.py", "reflexarc_build"): "a YAML catalog, where the extra [build] is installed",
+    ("models/reflexarc_models/forest_walk.py", "numba"): "compiled functions; the kernel alone imports it, where numba is",
+    ("models/reflexarc_models/forest_walk.py", "numpy"): "as numba",
     ("server/reflexarc_server/trainer.py", "reflexarc_models.train"): "the server's trainer",
     ("edge/reflexarc_core/value.py", "msgspec"): "values are structs made in C; the rest of the core knows them as dataclasses",
 }

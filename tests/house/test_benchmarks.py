@@ -21,6 +21,9 @@ KEYS = {
         "speedup_100_vs_fastest_engine", "speedup_1000_vs_fastest_engine", "compile_1000_ms", "swap_host_lateness_p99_ms",
         "swap_host_lateness_max_ms", "cost_10000_idle_triggers",
     },
+    "score": {
+        "forest_1row_vs_ort", "gb_1row_vs_ort", "forest_256_vs_ort", "student_1row_us", "student_bytes", "max_abs_diff_kernel",
+    },
     "start": {"import_vs_bare_interpreter", "first_decision_ms", "device_install_mb", "device_rss_mb"},
 }  # fmt: skip
 

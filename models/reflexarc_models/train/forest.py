@@ -158,8 +158,7 @@ def export_heavy(estimator: Any, input_count: int, algorithm: str) -> tuple[byte
     base = float(np.ravel(fields.get("base_values") or [0.0])[-1])
     largest = np.zeros(int(tree_ids.max()) + 1)
     np.maximum.at(largest, tree_ids, np.abs(leaves))
-    bits = FLOAT32_BITS - 1 - math.ceil(math.log2(max(largest.sum() + abs(base), 2.0**-20)))
-    unit = 2.0**-bits
+    unit = _unit(largest, base)
     attributes: dict[str, Any] = {name: value for name, value in fields.items() if name.startswith("nodes_")}
     attributes |= {
         "target_treeids": tree_ids.tolist(),
@@ -183,6 +182,14 @@ def export_heavy(estimator: Any, input_count: int, algorithm: str) -> tuple[byte
     model.producer_name = "reflexarc"
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True), unit * (len(largest) + 1) / 2 + 1e-6
+
+
+def _unit(largest: NDArray[np.float64], base: float) -> float:
+    """The finest power of two in which no sum of leaves and base needs more bits than float32 has. largest: |leaf|, a tree."""
+    bits = FLOAT32_BITS - math.ceil(math.log2(max(largest.sum() + abs(base), 2.0**-20)))
+    while (np.round(largest * 2.0**bits)).sum() + round(abs(base) * 2.0**bits) > 2**FLOAT32_BITS:
+        bits -= 1  # rounding up has carried it over
+    return 2.0**-bits
 
 
 def _positive_class(fields: dict[str, Any], prefix: str) -> NDArray[np.bool_]:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from reflexarc_core.errors import ManifestError
 from reflexarc_core.model import GRID
 from reflexarc_models.artifact import ONNX_FOREST, Artifact
-from reflexarc_models.scorer import BUILT_IN, ONNXRUNTIME, ArtifactScorer, self_test
+from reflexarc_models.forest_kernel import ForestKernel
+from reflexarc_models.ort import OnnxRunner
+from reflexarc_models.scorer import BUILT_IN, KERNEL, ONNXRUNTIME, ArtifactScorer, self_test
 
 DEVICE_BYTES_MAX: Final = 10_240
 PARITY_ROWS_MAX: Final = 4_000
@@ -51,7 +53,8 @@ def parity_gate(
 
     A student must give equal codes by the built-in walk and by ONNX Runtime, one by one and in a batch. A
     forest's graph must stay within `tolerance` of the estimator (`raw_of`) and give equal codes alone and in
-    a batch. Raises ManifestError naming the gate.
+    a batch, by ONNX Runtime and by the server's kernel, where values are absent too. Raises ManifestError
+    naming the gate.
     """
     name = artifact.model_id
     vectors = rows.tolist()
@@ -65,6 +68,8 @@ def parity_gate(
         wrong = sum(one != other for one, other in zip(walked, codes, strict=True))
         if wrong:
             raise ManifestError(f"parity gate: {name}: {wrong} of {len(codes)} codes differ between walk and runtime")
+    else:
+        _kernel_gate(artifact, rows, codes)
     if raw_of is None:
         return 0.0
     import onnxruntime
@@ -75,6 +80,18 @@ def parity_gate(
     if not gap <= tolerance:
         raise ManifestError(f"parity gate: {name} is {gap:.2g} off its estimator, {tolerance:.2g} is allowed")
     return gap
+
+
+def _kernel_gate(artifact: Artifact, rows: NDArray[np.float64], codes: Sequence[int]) -> None:
+    """The kernel's codes are the runtime's, alone and in a batch; so they are for rows with a NaN in turn in every input."""
+    kernel, runtime = ForestKernel.of(artifact), OnnxRunner(artifact)
+    holed = rows[: 16 * rows.shape[1]].copy()
+    at = np.arange(len(holed))
+    holed[at, at % rows.shape[1]] = np.nan
+    for given, wanted in ((rows, codes), (holed, runtime.codes(holed))):
+        alone = [kernel.code(row) for row in given[:: max(1, len(given) // 500)].tolist()]
+        if kernel.codes(given) != list(wanted) or alone != list(wanted)[:: max(1, len(given) // 500)]:
+            raise ManifestError(f"parity gate: {artifact.model_id}: the kernel's codes are not the runtime's")
 
 
 def decisions(artifact: Artifact, codes: NDArray[np.int64], line: float) -> NDArray[np.bool_]:
@@ -113,6 +130,5 @@ def compared(
 
 def final_check(artifact: Artifact) -> None:
     """The written form passes the self-test a host will run. Raises ManifestError."""
-    self_test(artifact)
-    if artifact.form != ONNX_FOREST:
-        self_test(artifact, ONNXRUNTIME)
+    self_test(artifact, KERNEL)
+    self_test(artifact, ONNXRUNTIME)
