@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import secrets
 import threading
 import time
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from reflexarc.chance import CHANCE
 from reflexarc_core.errors import PermissionDeniedError, TransportError, UnauthenticatedError
 from reflexarc_core.secret import SECRET_BYTES, derive_file_key
 from reflexarc_edge.log import Log
@@ -161,7 +161,7 @@ class Credential:
         now = time.monotonic()
         self._text = answer.credential
         self._over_at = now + life_s
-        self._renew_at = now + life_s * random.uniform(*RENEW_AT)
+        self._renew_at = now + life_s * CHANCE.uniform(*RENEW_AT)
 
     def _obtain(self, timeout_s: float) -> Any:
         """An answer with a credential: by renewing, or else by enrolling."""

@@ -6,12 +6,12 @@ the owner folds what is captured, and delivers. Must never open the store's data
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from reflexarc.chance import CHANCE
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import ReflexArcError, StorageError
 from reflexarc_edge.capture import CAPTURE_KIND, Capture, encode_capture
@@ -105,7 +105,7 @@ class Elsewhere:
 
     def _wait_for_it(self) -> None:
         # Not all at the same moment: of many that wait, one is enough.
-        while not self._stop.wait(random.uniform(LOOK_S / 2, LOOK_S)):
+        while not self._stop.wait(CHANCE.uniform(LOOK_S / 2, LOOK_S)):
             try:
                 if not is_owned(self._folder) and self._take_over is not None and self._take_over():
                     return

@@ -5,9 +5,10 @@ Full jitter between the configured bounds, for ever: nobody gives up. What the s
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Final
+
+from reflexarc.chance import CHANCE
 
 RETRY_AFTER_MS_MAX: Final = 3_600_000
 """The longest a server may send a device away for."""
@@ -17,7 +18,7 @@ _DOUBLINGS_MAX: Final = 30
 class Pacing:
     """Of one device. ms_min, ms_max: least and greatest pause. draw: a number between two, evenly."""
 
-    def __init__(self, ms_min: int, ms_max: int, draw: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(self, ms_min: int, ms_max: int, draw: Callable[[float, float], float] = CHANCE.uniform) -> None:
         self._ms_min = min(ms_min, ms_max)
         self._ms_max = ms_max
         self._draw = draw

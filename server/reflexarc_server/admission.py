@@ -8,12 +8,13 @@ and must never refuse: it says how long to wait.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
+
+from reflexarc_server.chance import CHANCE
 
 RECORDS_PER_S: Final = 20_000
 BURST_S: Final = 10.0
@@ -39,7 +40,7 @@ class Admission:
         records_per_s: float = RECORDS_PER_S,
         burst_s: float = BURST_S,
         now_s: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] = CHANCE.random,
     ) -> None:
         self._records_per_s = records_per_s
         self._records_max = records_per_s * burst_s

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from reflexarc_core.errors import TransportError
+from reflexarc_server.chance import CHANCE
 
 HEARTBEAT_S: Final = 15.0
 SPREAD_S: Final = 5.0
@@ -101,7 +101,7 @@ class Control:
 
     def _wake_all_slowly(self) -> None:
         for watcher in self._watchers.values():
-            self._loop.call_later(random.uniform(0.0, SPREAD_S), watcher.news.set)
+            self._loop.call_later(CHANCE.uniform(0.0, SPREAD_S), watcher.news.set)
 
     def _hint(self, installation: str) -> None:
         watcher = self._watchers.get(installation)

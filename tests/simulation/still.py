@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import reflexarc.chance
 import reflexarc.transport
+import reflexarc_server.chance
 
 
 class StillThread:
@@ -91,8 +93,10 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
         (reflexarc.transport, "Channel", channel),
     ]
     before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
-    chance = random.getstate()
-    random.seed(seed)
+    sources = (random, reflexarc.chance.CHANCE, reflexarc_server.chance.CHANCE)
+    chances = [source.getstate() for source in sources]
+    for source in sources:
+        source.seed(seed)
     was_collecting = gc.isenabled()
     gc.disable()  # a connection that nobody closed would be closed at a moment of the collector's choosing
     try:
@@ -102,7 +106,8 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
     finally:
         for place, name, real in before:
             setattr(place, name, real)
-        random.setstate(chance)
+        for source, chance in zip(sources, chances, strict=True):
+            source.setstate(chance)
         if was_collecting:
             gc.enable()
 
