@@ -23,8 +23,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: venv ## the whole loop; DATA=path for a real file, MAP=, DAYS=, ARGS=
 	$(BIN)/reflexarc demo $(if $(DATA),--data $(DATA)) $(if $(MAP),--map $(MAP)) $(if $(DAYS),--days $(DAYS)) $(ARGS)
 
+# What takes both cores or a clock's word for it runs alone; the rest shares them, a file at a time.
+ALONE := tests/promises tests/processes
+
 test: venv ## unit, property and parity tests (Python only)
-	$(BIN)/python -m pytest tests --ignore=$(E2E) --ignore=tests/fuzz --ignore=tests/soak $(ARGS)
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(ALONE)) -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(ALONE) $(ARGS)
 
 lint: venv $(E2E)/node_modules/.ready ## ruff, mypy strict, buf lint and breaking, layers
 	$(BIN)/ruff check .
