@@ -58,6 +58,28 @@ class Dataset:
         return len(self.y)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Labelled rows that no fit has seen, one subject each or many.
+
+    inputs: feature names. x: float64 [n, F], NaN where the feature has no value. y: int8 [n]. subjects: [n] text.
+    newest_label_time: when the newest of the labels matured, ms.
+    """
+
+    inputs: tuple[str, ...]
+    x: NDArray[np.float64]
+    y: NDArray[np.int8]
+    subjects: NDArray[Any]
+    newest_label_time: int
+
+    def vectors_for(self, inputs: tuple[str, ...]) -> list[list[float]]:
+        """The rows in another model's order; NaN for an input that is not among these."""
+        place = {name: at for at, name in enumerate(self.inputs)}
+        absent = np.full(len(self.y), np.nan)
+        columns = [self.x[:, place[name]] if name in place else absent for name in inputs]
+        return np.column_stack(columns).tolist() if columns else []
+
+
 def churn_label(
     event_times: NDArray[np.int64],
     score_times: NDArray[np.int64],

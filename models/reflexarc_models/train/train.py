@@ -21,9 +21,10 @@ from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train import gates
 from reflexarc_models.train.calibrate import Calibration, area_under_curve, brier, calibrate, quantile_codes
 from reflexarc_models.train.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.dataset import Dataset, Rows
 from reflexarc_models.train.distill import CODE_COUNT as STUDENT_CODE_COUNT
 from reflexarc_models.train.distill import distillation_rows, export_student, fit_student
+from reflexarc_models.train.drift import shares_of
 from reflexarc_models.train.forest import ALGORITHMS, RANDOM_FOREST, HeavyModel, fit_heavy
 from reflexarc_models.train.forest import CODE_COUNT as HEAVY_CODE_COUNT
 from reflexarc_models.train.split import PART_ROWS_MIN, Split, split
@@ -48,13 +49,15 @@ class NoData:
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
     """Both forms of one model, gated and ready to write. train_seconds is wall time, not part of any
-    manifest.
+    manifest. calibration, test: the newest rows, which judge it against what is live.
     """
 
     model_id: str
     device: Artifact
     server: Artifact
     train_seconds: float
+    calibration: Rows
+    test: Rows
 
 
 def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -> TrainedModel | NoData:
@@ -108,13 +111,26 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
         evidence["gates"] = {"parity": {"rows": len(gate_rows), "holds": True}}
         evidence["parity_diff_max"] = gap if form.name == ONNX_FOREST else 0.0
         evidence["bytes"] = {MODEL_FILE: len(form.onnx)}
+        if form.name == ONNX_FOREST:  # the device's download has no room for what only the server compares
+            evidence["input_shares"] = shares_of(_of(dataset, prepared.inputs, parts.train), prepared.inputs)
         moment_codes = quantile_codes(np.array(runner.codes(x[moments]), dtype=np.int64))
         built[form.name] = compose(spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows)
     server = built[ONNX_FOREST]
     device = _with_device_evidence(built[OBLIVIOUS_INT8], server, test_codes, x[parts.test])
     gates.final_check(server)
     gates.final_check(device)
-    return TrainedModel(spec.model_id, device, server, time.perf_counter() - started)
+    calibration, test = (_rows(dataset, part) for part in (parts.calibration, parts.test))
+    return TrainedModel(spec.model_id, device, server, time.perf_counter() - started, calibration, test)
+
+
+def _of(dataset: Dataset, inputs: tuple[str, ...], part: NDArray[np.int64]) -> NDArray[np.float64]:
+    columns = np.array([dataset.inputs.index(name) for name in inputs], dtype=np.int64)
+    return np.asarray(dataset.x[np.ix_(part, columns)])
+
+
+def _rows(dataset: Dataset, part: NDArray[np.int64]) -> Rows:
+    newest = int(dataset.score_time[part].max()) + dataset.horizon_ms
+    return Rows(dataset.inputs, dataset.x[part], dataset.y[part], dataset.subjects[part], newest)
 
 
 def _prepare(spec: TrainSpec, dataset: Dataset, parts: Split | None) -> Prepared | NoData:
