@@ -25,6 +25,12 @@ def evaluate() -> None:
 def _options(command: Any) -> Any:
     for option in reversed(
         (
+            click.option("--events", type=FILE, metavar="FILE", help="A log of events: CSV, TSV or JSON lines, also .gz."),
+            click.option("--map", "mapping", metavar="M", help="Mapping of the log: a YAML file or a shipped name."),
+            click.option("--cut", metavar="TIME", help="Where the known ends: labels are what happens after it."),
+            click.option("--horizon", metavar="SPAN", help="How long after, such as 90d."),
+            click.option("--goal", metavar="EVENT,...", help="Event types that count; the model's own by default."),
+            click.option("--active-within", metavar="SPAN", help="Only subjects active so long before; everybody by default."),
             click.option("--table", type=FILE, metavar="FILE", help="One row a subject, with its label: CSV, TSV or JSON lines."),
             click.option("--label", metavar="COLUMN", help="The table's label."),
             click.option("--positive", metavar="VALUE", help="Which of the label's values counts; guessed where it is obvious."),
@@ -56,21 +62,43 @@ def purchase_intent(**words: Any) -> None:
 
 
 def _run(
-    model_id: str, table: Path | None, label: str | None, positive: str | None, time: str | None, drop: str | None,
+    model_id: str, events: Path | None, mapping: str | None, cut: str | None, horizon: str | None, goal: str | None,
+    active_within: str | None, table: Path | None, label: str | None, positive: str | None, time: str | None, drop: str | None,
     subject: str | None, lines: tuple[float, ...], seed: int, as_json: bool,
 ) -> None:  # fmt: skip
+    from reflexarc_cli.evaluating.eventful import EventsOrder, evaluate_events
     from reflexarc_cli.evaluating.page import page
     from reflexarc_cli.evaluating.tabular import TableOrder, evaluate_table
     from reflexarc_models.train.evaluation import report
 
-    if table is None or label is None:
-        raise Misused("what is to be evaluated?", hint="--table FILE --label COLUMN")
-    dropped = tuple(name for name in (drop or "").split(",") if name)
     chosen = tuple(sorted(set(lines or LINES)))
-    order = TableOrder(model_id, table, label, positive, time, dropped, subject, chosen, seed)
-    found, data = evaluate_table(order, Progress())
+    of_events = {"--map": mapping, "--cut": cut, "--horizon": horizon, "--goal": goal, "--active-within": active_within}
+    of_table = {"--label": label, "--positive": positive, "--time": time, "--drop": drop, "--subject": subject}
+    if (events is None) == (table is None):
+        raise Misused(
+            "what is to be evaluated?", hint="--events FILE --map MAP --cut TIME --horizon 90d, or --table FILE --label COLUMN"
+        )
+    strange = [name for name, value in (of_table if events is not None else of_events).items() if value is not None]
+    if strange:
+        raise Misused(f"{strange[0]} does not go with {'--events' if events is not None else '--table'}")
+    if events is not None:
+        if cut is None or horizon is None:
+            raise Misused("when is the log cut, and how far does the label look?", hint="--cut 2011-09-09 --horizon 90d")
+        found, data = evaluate_events(
+            EventsOrder(model_id, events, mapping, cut, horizon, _names(goal), active_within, chosen, seed), Progress()
+        )
+    else:
+        if table is None or label is None:
+            raise Misused("which column is the label?", hint="--label COLUMN")
+        found, data = evaluate_table(
+            TableOrder(model_id, table, label, positive, time, _names(drop), subject, chosen, seed), Progress()
+        )
     figures = {"model": model_id, "data": data, **report(found), "peak_mb": peak_mb()}
     click.echo(json.dumps(figures) if as_json else page(figures), nl=as_json)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def peak_mb() -> float:

@@ -6,6 +6,7 @@ turn a text into a model input: that is `reflexarc_models.train.columns`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -88,13 +89,18 @@ def read_table(
     if subject is not None:
         keys = np.array(kept[subject], dtype=object)
     else:
-        keys = np.array(["\x00".join(cells) for cells in zip(*kept.values(), strict=True)], dtype=object)
+        keys = np.array([_row_key(cells) for cells in zip(*kept.values(), strict=True)], dtype=object)
         copies = len(keys) - len(set(keys.tolist()))
         notes += [f"{copies:,} rows are copies of another: kept, and never apart"] if copies else []
     inputs = {name: texts for name, texts in kept.items() if name not in {label, time, subject, *drop}}
     if not inputs:
         raise Misused("no column is left to learn from", hint=f"the file has {', '.join(header[:8])}")
     return LabelledTable(inputs, labels[known], keys, times, chosen, tuple(notes))
+
+
+def _row_key(cells: Sequence[str]) -> str:
+    """Equal for equal rows, and short."""
+    return hashlib.blake2b("\x00".join(cells).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _framing(path: Path) -> RowFormat:

@@ -38,7 +38,7 @@ def evaluate_table(order: TableOrder, progress: Progress) -> tuple[Evaluation, d
     if table.times is None:
         parts = by_fold(table.columns, table.labels, table.keys, order.seed)
     else:
-        parts = by_time(table.columns, table.labels, table.keys, table.times, order.time or "")
+        parts = by_time(table.columns, table.labels, table.keys, table.times, order.time or "", order.seed)
     spec = spec_of(order.model_id, order.lines, order.seed)
     with progress.stage(f"Training {spec.algorithm.replace('_', ' ')}", FOLD_COUNT if table.times is None else 1) as step:
         found = evaluate(spec, parts, step)

@@ -17,6 +17,7 @@ from reflexarc_models.train.calibrate import area_under_curve
 from reflexarc_models.train.columns import fit_encoding
 from reflexarc_models.train.dataset import Dataset
 from reflexarc_models.train.evaluation import Part
+from reflexarc_models.train.select import strongest
 from reflexarc_models.train.split import Split, subject_hash
 
 FOLD_COUNT: Final = 5
@@ -38,12 +39,13 @@ def by_fold(table: Mapping[str, Sequence[str]], labels: NDArray[np.int8], keys: 
     folds = _dealt(labels, keys, seed)
     statement = f"{FOLD_COUNT} folds by hash (seed {seed}): each row tested by a model that saw neither it nor a copy of it"
     for number in range(FOLD_COUNT):
-        yield _part(table, labels, keys, np.flatnonzero(folds != number), np.flatnonzero(folds == number), statement)
+        yield _part(table, labels, keys, np.flatnonzero(folds != number), np.flatnonzero(folds == number), statement, seed)
 
 
 def by_time(
-    table: Mapping[str, Sequence[str]], labels: NDArray[np.int8], keys: NDArray[Any], times: NDArray[np.float64], column: str
-) -> Iterator[Part]:
+    table: Mapping[str, Sequence[str]], labels: NDArray[np.int8], keys: NDArray[Any], times: NDArray[np.float64], column: str,
+    seed: int,
+) -> Iterator[Part]:  # fmt: skip
     """One part: trained on the older rows, tested on the newer, parted between two times nearest to TRAIN_SHARE.
 
     times: an ascending number per row. Raises DefinitionError where rows or labels are too few or all times are equal.
@@ -59,7 +61,7 @@ def by_time(
         if labels[rows].min() == labels[rows].max():
             raise DefinitionError(f"the {name} rows by {column} hold one label only", hint="split by folds: leave --time out")
     statement = f"by {column}: trained on the older {len(train):,} rows, tested on the newer {len(test):,}"
-    yield _part(table, labels, keys, train, test, statement)
+    yield _part(table, labels, keys, train, test, statement, seed)
 
 
 def check_rows(labels: NDArray[np.int8]) -> None:
@@ -92,7 +94,7 @@ def _dealt(labels: NDArray[np.int8], keys: NDArray[Any], seed: int) -> NDArray[n
 
 def _part(
     table: Mapping[str, Sequence[str]], labels: NDArray[np.int8], keys: NDArray[Any], train: NDArray[np.int64],
-    test: NDArray[np.int64], statement: str,
+    test: NDArray[np.int64], statement: str, seed: int,
 ) -> Part:  # fmt: skip
     held = subject_hash(keys[train], "calibration") < int(GRID * CALIBRATION_SHARE)
     fitted, calibration = train[~held], train[held]
@@ -107,8 +109,9 @@ def _part(
     x[others] = encoding.rows(_rows_of(table, others))
     whole = Dataset(
         inputs=encoding.inputs, x=x, y=labels, subjects=keys, score_time=np.zeros(len(labels), dtype=np.int64),
-        recency_days=np.full(len(labels), np.nan), horizon_ms=0, inputs_left_out=tuple(encoding.left_out),
+        recency_days=np.full(len(labels), np.nan), horizon_ms=0,
     )  # fmt: skip
+    whole = strongest(whole, fitted, seed)
     baseline = _best_input(x, labels, fitted, test)
     warnings = (*encoding.warnings, *(f"left out: {column}, {reason}" for column, reason in encoding.left_out.items()))
     return Part(whole, Split("table", statement, fitted, calibration, test), {BEST_INPUT: baseline}, warnings)
