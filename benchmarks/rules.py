@@ -155,13 +155,14 @@ def ours(made: list[Rule]) -> Ask:
     held = {}
     for event in EVENT_NAMES:
         indexes = [index for index, (name, _) in enumerate(made) if name == event]
-        group = compile_group([checked[index] for index in indexes])
-        held[event] = (group.evaluate, indexes, [0] * group.count_total)
+        group = compile_group([checked[index] for index in indexes], indexes)
+        held[event] = (group.evaluate, [0] * group.count_total)
+    nothing: dict[str, Any] = {}
+    failed: list[Any] = []
 
     def ask(event: dict[str, Any]) -> list[int]:
-        evaluate, indexes, counts = held[event["event"]]
-        matched, _ = evaluate(event, {}, {}, {}, counts)
-        return [indexes[number] for number in matched]
+        evaluate, counts = held[event["event"]]
+        return evaluate(event, nothing, nothing, nothing, counts, failed)
 
     return ask
 

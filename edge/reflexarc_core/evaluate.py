@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from reflexarc_core.bucket import stable_id
 from reflexarc_core.conclude import Case
+from reflexarc_core.condition import EvaluationError
 from reflexarc_core.effect import Effect
 from reflexarc_core.event import Event
 from reflexarc_core.model import Scored
@@ -78,7 +79,8 @@ def matched(
     if found is None:
         found = held.features(subject.vector, subject.older, subject.values, now)
     given = group_operands(plan, held, subject, subject_key, event, now, found)
-    true, failed = held.group.evaluate(given.event, given.features, given.segments, given.outputs, held.counts)
+    failed: list[tuple[int, EvaluationError]] = []
+    true = held.group.evaluate(given.event, given.features, given.segments, given.outputs, held.counts, failed)
     for index, error in failed:
         clauses = state.counts.setdefault(held.courses[index].trigger.trigger_id, {})
         # By kind: a message may hold a value, and there is no end of values.

@@ -254,12 +254,11 @@ class Plan:
         for held in (*self._groups.values(), *self._alone.values()):
             if held is None:
                 continue
-            for course, texts, false in zip(
-                held.courses, held.group.clause_texts, held.group.false_counts(held.counts), strict=True
-            ):
-                for text, count in zip(texts, false, strict=True):
+            for index, false in enumerate(held.group.false_counts(held.counts)):
+                for clause, count in enumerate(false):
                     if count:
-                        clauses = counted.setdefault(course.trigger.trigger_id, {})
+                        text = held.group.clause_text(index, clause)
+                        clauses = counted.setdefault(held.courses[index].trigger.trigger_id, {})
                         clauses[text] = clauses.get(text, 0) + count
         return counted
 

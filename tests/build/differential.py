@@ -192,7 +192,8 @@ def _compare_group(outcome: Outcome, conditions: list[tuple[CheckedExpression, A
     """Conditions fused into one function, against each on its own, and each against what is explained of it."""
     group = compile_group([checked for checked, _ in conditions])
     counts = [0] * group.count_total
-    matched, failed = group.evaluate(*one.held, counts)
+    failed: list[tuple[int, EvaluationError]] = []
+    matched = group.evaluate(*one.held, counts, failed)
     found: dict[int, Any] = dict.fromkeys(range(len(conditions)), False)
     found.update(dict.fromkeys(matched, True))
     found.update({index: ERROR for index, _ in failed})

@@ -8,7 +8,7 @@ from reflexarc_core.condition.checked import CheckedExpression
 from reflexarc_core.condition.compile import Compiled, compile_expression
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.explain import Clause, clauses, explain
-from reflexarc_core.condition.group import Group, compile_group
+from reflexarc_core.condition.group import Group, compile_group, compiling_group
 from reflexarc_core.condition.lines import compare_lines, line_misuse
 from reflexarc_core.condition.types import CelType
 
@@ -23,6 +23,7 @@ __all__ = [
     "compare_lines",
     "compile_expression",
     "compile_group",
+    "compiling_group",
     "explain",
     "line_misuse",
 ]

@@ -1,221 +1,145 @@
-"""All conditions of one arrival fused into one generated function.
+"""All conditions of one arrival as one function, put together from parts.
 
-Owns the loading of operands, the guard around each condition, and the count of the clause that was false first. Must
-never let one condition's error touch another.
-
-`counts` holds, one after the other: a cell per clause for the common case, a cell per clause for when an operand is absent,
-then for each of the two a cell per condition for how often it was true or had no value, and the cells `blocks` asks for.
+Owns which conditions stand together and in which form (`table` or `straight`), and the making of it in small pieces: a thread
+that compiles must not keep the others of the application waiting. Must never decide what a condition means.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Final, TypeVar
 
-from reflexarc_core.condition.blocks import Body, Cells, Derived
 from reflexarc_core.condition.checked import CheckedExpression
-from reflexarc_core.condition.evaluation_error import EvaluationError, no_value
-from reflexarc_core.condition.source import Source
-from reflexarc_core.condition.tree import Node, clause_trees, needs, walk
+from reflexarc_core.condition.comparison import Clause, clauses_of
+from reflexarc_core.condition.straight import Straight
+from reflexarc_core.condition.table import AT_ONCE, Evaluate, Failed, Operand, Table
+from reflexarc_core.condition.tree import Node, clause_trees
 from reflexarc_core.condition.unparse import unparse
-from reflexarc_core.condition.walk import Walk
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.value import frozen
 
-Operand = Mapping[str, Any]
-Failed = list[tuple[int, EvaluationError]]
-_IF = ("if", "elif")
-_SORTED = ("    if matched: matched.sort()", "    if failed: failed.sort(key=by_index)", "    return matched, failed", "")
-_ARGUMENTS = "event, features, segments, outputs, counts, matched, failed"
-EvaluateAll = Callable[[Operand, Operand, Operand, Operand, list[int]], tuple[list[int], Failed]]
+TABLE_MIN: Final = 24
+"""Conditions from which on looking up is faster than asking each."""
+TABLE_MAX: Final = 128
+"""Conditions of one table: its size grows with their square."""
+TABLE_CLAUSES_MAX: Final = 6
+"""Clauses of a condition that may stand in a table: what it says of one constant is as wide as all its clauses."""
+STRAIGHT_CLAUSES_MAX: Final = 96
+"""Clauses compiled in one go, but for a condition that has more: about a millisecond."""
+CLAUSES_PER_LINE_MIN: Final = 3
+"""Clauses that one look-up must answer to be faster than asking each."""
+T = TypeVar("T")
+_BY_NUMBER: Final = itemgetter(0)
 
 
 @frozen
 class Group:
-    """`evaluate(event, features, segments, outputs, counts)` gives (matched, failed): indexes of the conditions that are
-    true, and of those without a value, with the reason, both ascending. A condition that is simply false is counted under
-    its first false clause: see `false_counts`. `count_total`: how many cells `counts` must have. Operands as for `Compiled`.
+    """`evaluate(event, features, segments, outputs, counts, failed)` gives the numbers of the conditions that are true, and
+    appends to `failed` those without a value, with the reason; both ascending. A condition that is simply false is counted
+    under its first false clause: see `false_counts`. `count_total`: how many cells `counts` must have, 0 at first. Operands
+    as for `Compiled`. numbers: of the conditions, ascending. parts: of which it is made; order: the conditions, by index, in
+    the order in which the parts have them.
     """
 
-    evaluate: EvaluateAll
-    clause_texts: tuple[tuple[str, ...], ...]
+    evaluate: Evaluate
+    numbers: tuple[int, ...]
     count_total: int
-    source: str
-    derived: tuple[Derived, ...]
+    parts: tuple[Table | Straight, ...]
+    order: tuple[int, ...]
+    trees: tuple[Node, ...]
 
-    def false_counts(self, counts: Sequence[int]) -> list[list[int]]:
-        """For each condition and each of its clauses, whose text is in `clause_texts`: how often it was false first."""
-        clause_total = sum(len(texts) for texts in self.clause_texts)
-        found: list[list[int]] = []
-        start = 0
-        for texts in self.clause_texts:
-            end = start + len(texts)
-            absent = counts[start + clause_total : end + clause_total]
-            found.append([common + other for common, other in zip(counts[start:end], absent, strict=True)])
-            start = end
-        for one in self.derived:
-            found[one.index][one.clause] += sum(counts[cell] for cell in one.cells) - sum(counts[cell] for cell in one.less)
-        return found
+    def false_counts(self, counts: list[int]) -> list[list[int]]:
+        """For each condition and each of its clauses: how often it was the first that was false."""
+        found = [false for part in self.parts for false in part.false_counts(counts)]
+        return [false for _, false in sorted(zip(self.order, found, strict=True))]
+
+    def clause_text(self, index: int, clause: int) -> str:
+        """CEL text of one clause of the condition at `index`."""
+        return unparse(clause_trees(self.trees[index])[clause])
 
 
-def compile_group(conditions: Sequence[CheckedExpression]) -> Group:
-    """Raises DefinitionError when an expression is no condition (its type is not bool)."""
+def compile_group(conditions: Sequence[CheckedExpression], numbers: Sequence[int] | None = None) -> Group:
+    """All in one go. numbers: what each is called in results, ascending; its index without. Raises DefinitionError when an
+    expression is no condition (its type is not bool)."""
+    return finished(compiling_group(conditions, numbers))
+
+
+def finished(making: Generator[None, None, T]) -> T:
+    """What is made in pieces, with nobody let in between."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            made: T = end.value
+            return made
+
+
+def compiling_group(
+    conditions: Sequence[CheckedExpression], numbers: Sequence[int] | None = None
+) -> Generator[None, None, Group]:
+    """As `compile_group`; yields after each piece of work, none longer than a millisecond, so that others can run."""
     for checked in conditions:
         if checked.result_type.kind != "bool":
             raise DefinitionError(f"{checked.text} is {checked.result_type}", hint="a condition is true or false")
-    clauses = [clause_trees(checked.tree) for checked in conditions]
-    offsets: list[int] = []
-    total = 0
-    for parts in clauses:
-        offsets.append(total)
-        total += len(parts)
-    first = 2 * total
-    common = Cells(tuple(offsets), first, first + 2 * len(clauses))
-    absent = Cells(tuple(offset + total for offset in offsets), first + len(clauses), common.entered + 1)
-    writer = Source()
-    writer.globals["rescue"] = _rescue(clauses, common)
-    writer.globals["rescue_all"] = _rescue_all(writer.globals["rescue"])
-    writer.globals["rescue_sparse"] = _rescue(clauses, absent)
-    writer.globals["by_index"] = itemgetter(0)
-    shared = _shared(conditions)
-    for index, name in enumerate(shared):
-        writer.loaded[name] = f"e{index}"
-    body = Body(writer, clauses, common, absent.entered + 1, _ARGUMENTS)
-    source = _full(writer, body, shared)
-    evaluate = writer.compile(source, "evaluate")
-
-    def sparse(*given: Any) -> Any:
-        """In its own place once something is absent for the first time: half of what a group costs to compile."""
-        return writer.compile(_sparse(writer, body, clauses, absent, shared), "sparse")(*given)
-
-    writer.globals["sparse"] = sparse
-    # In `sparse` a condition that is false at its first clause is the one outcome that is not counted.
-    derived = [
-        Derived(index, 0, (absent.entered,), (*range(start, start + len(parts)), absent.outcomes + index))
-        for index, (start, parts) in enumerate(zip(absent.clauses, clauses, strict=True))
-    ]
-    texts = tuple(tuple(unparse(part) for part in parts) for parts in clauses)
-    return Group(evaluate, texts, body.cell_count, source, (*body.derived, *derived))
+    named = tuple(numbers) if numbers is not None else tuple(range(len(conditions)))
+    clauses: list[tuple[Clause, ...]] = []
+    for index, checked in enumerate(conditions):
+        clauses.append(clauses_of(checked.tree))
+        if index % AT_ONCE == AT_ONCE - 1:
+            yield
+    parts: list[Table | Straight] = []
+    functions: list[Evaluate] = []
+    order: list[int] = []
+    cell = 0
+    for form, indexes in _forms(clauses):
+        part = form([clauses[index] for index in indexes], [named[index] for index in indexes], cell)
+        cell += part.cell_count
+        order += indexes
+        parts.append(part)
+        functions.append((yield from part.compiling()))
+    trees = tuple(checked.tree for checked in conditions)
+    return Group(_joined(functions, order), named, cell, tuple(parts), tuple(order), trees)
 
 
-def _shared(conditions: Sequence[CheckedExpression]) -> dict[str, str]:
-    """Operands that some clause needs or that are read more than once, with their types: loaded into locals."""
-    read: Counter[tuple[str, str]] = Counter()
-    needed: set[str] = set()
-    for checked in conditions:
-        read.update((node[1], node[2]) for node in walk(checked.tree) if node[0] == "operand")
-        needed.update(name for part in clause_trees(checked.tree) for name in needs(part))
-    declared = Counter(name for name, _ in read)
-    # A name that two conditions declare differently is read by each in its own way.
-    return {
-        name: type_text
-        for (name, type_text), count in sorted(read.items())
-        if (count > 1 or name in needed) and declared[name] == 1
-    }
-
-
-def _full(writer: Source, body: Body, shared: Mapping[str, str]) -> str:
-    """The function for the common case: every shared operand is there, else it hands over to `sparse`."""
-    lines = ["def evaluate(event, features, segments, outputs, counts):"]
-    if shared:
-        loads = "; ".join(f"{writer.loaded[name]} = {writer.load(name, type_text)}" for name, type_text in shared.items())
-        lines += ["    try:", f"        {loads}", "    except Exception:"]
-        lines += ["        return sparse(event, features, segments, outputs, counts)"]
-    lines += ["    matched = []", "    failed = []", *body.lines]
-    return "\n".join([*lines, *_SORTED])
-
-
-def _sparse(writer: Source, body: Body, clauses: Sequence[tuple[Node, ...]], cells: Cells, shared: Mapping[str, str]) -> str:
-    """The function for when something is absent: a clause is skipped when an operand it needs is not there.
-
-    A conjunction with such a clause is false if another clause is, else it has no value. An absent operand leaves its
-    local unassigned, so that reading it raises and nothing stands in for it.
-    """
-    lines = ["def sparse(event, features, segments, outputs, counts):", "    matched = []", "    failed = []"]
-    lines.append(f"    counts[{cells.entered}] += 1")
-    flags: dict[str, str] = {}
-    for parts in clauses:
-        for name in (name for part in parts for name in needs(part) if name not in flags):
-            flags[name] = f"p{len(flags)}"
-            lines.append(f"    {flags[name]} = {writer.presence(name)}")
-    for name, type_text in shared.items():
-        lines += [f"    try: {writer.loaded[name]} = {writer.load(name, type_text)}", "    except Exception: pass"]
-    reasons = {name: writer.keep(no_value(name)) for name in flags}
-    for test, alike in body.guarded():
-        indent = "    "
-        if test:
-            there = " and ".join(flags[name] for name in needs(clauses[alike[0]][0])) or "True"
-            lines += ["    hit = True", f"    if {there}:", f"        try: hit = {test}", "        except Exception: pass"]
-            lines.append("    if hit:")
-            indent += "    "
-        for index in alike:
-            lines += [indent + line for line in _sparse_one(writer, index, clauses[index], cells, flags, reasons)]
-    return "\n".join([*lines, *_SORTED])
-
-
-def _sparse_one(
-    writer: Source,
-    index: int,
-    parts: tuple[Node, ...],
-    cells: Cells,
-    flags: Mapping[str, str],
-    reasons: Mapping[str, str],
-) -> Iterator[str]:
-    """One condition of `sparse`."""
-    count = f"counts[{cells.outcomes + index}] += 1"
-    needed: dict[str, None] = {}
-    yield "try:"
-    for j, part in enumerate(parts):
-        own = needs(part)
-        needed |= dict.fromkeys(own)
-        there = "".join(f"{flags[name]} and " for name in own)
-        then = f"counts[{cells.clauses[index] + j}] += 1" if j else "pass"
-        yield f"    {_IF[j > 0]} {there}not {writer.expression(part)}: {then}"
-    for name in needed:
-        yield f"    elif not {flags[name]}: failed.append(({index}, {reasons[name]})); {count}"
-    yield f"    else: matched.append({index}); {count}"
-    yield f"except Exception: rescue_sparse({index}, {_ARGUMENTS})"
-
-
-def _rescue(clauses: Sequence[tuple[Node, ...]], cells: Cells) -> Callable[..., None]:
-    """What follows when the code of one condition raised: CEL's rules decide between true, false and the error."""
-
-    def rescue(
-        index: int,
-        event: Operand,
-        features: Operand,
-        segments: Operand,
-        outputs: Operand,
-        counts: list[int],
-        matched: list[int],
-        failed: Failed,
-    ) -> None:
-        walked = Walk(event, features, segments, outputs)
-        first: EvaluationError | None = None
-        for j, clause in enumerate(clauses[index]):
-            try:
-                if not walked.truth(clause):
-                    counts[cells.clauses[index] + j] += 1
-                    return
-            except EvaluationError as error:
-                first = first or error
-        counts[cells.outcomes + index] += 1
-        if first is None:
-            matched.append(index)
+def _forms(clauses: Sequence[tuple[Clause, ...]]) -> Iterator[tuple[type[Table] | type[Straight], list[int]]]:
+    """Which conditions stand together, by index, and in which form: those in a table of which every clause is answered
+    together with others."""
+    for start in range(0, len(clauses), TABLE_MAX):
+        chunk = range(start, min(start + TABLE_MAX, len(clauses)))
+        fitting = [index for index in chunk if len(clauses[index]) <= TABLE_CLAUSES_MAX]
+        shared = Counter(clause.line for index in fitting for clause in clauses[index])
+        alike = [index for index in fitting if all(shared[clause.line] >= CLAUSES_PER_LINE_MIN for clause in clauses[index])]
+        if len(alike) >= TABLE_MIN:
+            yield Table, alike
         else:
-            failed.append((index, first))
+            alike = []
+        others: list[int] = []
+        for index in sorted(set(chunk).difference(alike)):
+            if others and sum(len(clauses[other]) for other in (*others, index)) > STRAIGHT_CLAUSES_MAX:
+                yield Straight, others
+                others = []
+            others.append(index)
+        if others:
+            yield Straight, others
 
-    return rescue
 
+def _joined(functions: Sequence[Evaluate], order: list[int]) -> Evaluate:
+    """The parts one after the other. order: in which they have the conditions."""
+    if len(functions) == 1:
+        return functions[0]
+    is_sorted = order == sorted(order)
 
-def _rescue_all(rescue: Callable[..., None]) -> Callable[..., bool]:
-    """What follows when a clause that several conditions begin with raised: each is answered by itself."""
+    def evaluate(
+        event: Operand, features: Operand, segments: Operand, outputs: Operand, counts: list[int], failed: Failed
+    ) -> list[int]:
+        matched: list[int] = []
+        for function in functions:
+            matched += function(event, features, segments, outputs, counts, failed)
+        if not is_sorted:
+            matched.sort()
+            failed.sort(key=_BY_NUMBER)
+        return matched
 
-    def rescue_all(indexes: tuple[int, ...], *given: Any) -> bool:
-        for index in indexes:
-            rescue(index, *given)
-        return False
-
-    return rescue_all
+    return evaluate

@@ -9,11 +9,13 @@ through a stand-in value.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.overloads import GLOBALS, OVERLOADS
-from reflexarc_core.condition.tree import COMPREHENSIONS, Node, children
+from reflexarc_core.condition.tree import COMPREHENSIONS, Node, children, needs, walk
 from reflexarc_core.condition.types import CelType, incoming
 from reflexarc_core.condition.values import search_of
 from reflexarc_core.condition.walk import ITERATION_COUNT_MAX, NAMESPACES, Walk, place
@@ -46,6 +48,29 @@ class Source:
     def expression(self, node: Node) -> str:
         """The node as one Python expression."""
         return self._emit(fold(node), {})
+
+    def folded(self, node: Node) -> str:
+        """As `expression`, of a node that `fold` was done to."""
+        return self._emit(node, {})
+
+    def load_shared(self, nodes: Iterable[Node]) -> list[str]:
+        """Statements that load operands into locals, which every expression emitted later reads.
+
+        Those are loaded that are read more than once, and those without which one of the nodes has no value.
+        """
+        read: Counter[tuple[str, str]] = Counter()
+        needed: set[str] = set()
+        for node in nodes:
+            read.update((found[1], found[2]) for found in walk(node) if found[0] == "operand")
+            needed.update(needs(node))
+        declared = Counter(name for name, _ in read)
+        # A name that two conditions declare differently is read by each in its own way.
+        loads: list[str] = []
+        for (name, type_text), count in sorted(read.items()):
+            if (count > 1 or name in needed) and declared[name] == 1:
+                loads.append(f"e{len(loads)} = {self.load(name, type_text)}")
+                self.loaded[name] = f"e{len(loads) - 1}"
+        return loads
 
     def load(self, name: str, type_text: str) -> str:
         """Source that reads one operand; raises when it is absent."""

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from reflexarc_core.condition import CheckedExpression, EvaluationError, compile_group
+from reflexarc_core.condition.comparison import clauses_of
+from reflexarc_core.condition.group import finished
+from reflexarc_core.condition.straight import Straight
+from reflexarc_core.condition.table import Table
 from reflexarc_core.condition.tree import clause_trees
 from reflexarc_core.condition.walk import Walk
 from reflexarc_core.errors import DefinitionError
@@ -18,11 +22,12 @@ from .texts import check, operands
 def run(texts: list[str], **given: object) -> tuple[list[int], list[tuple[int, str]], dict[str, int]]:
     group = compile_group([check(text) for text in texts])
     counts = [0] * group.count_total
-    matched, failed = group.evaluate(*operands(**given), counts)
+    failed: list[tuple[int, EvaluationError]] = []
+    matched = group.evaluate(*operands(**given), counts, failed)
     named = {
-        f"{index}: {text}": count
-        for index, (clause_texts, found) in enumerate(zip(group.clause_texts, group.false_counts(counts), strict=True))
-        for text, count in zip(clause_texts, found, strict=True)
+        f"{index}: {group.clause_text(index, clause)}": count
+        for index, found in enumerate(group.false_counts(counts))
+        for clause, count in enumerate(found)
     }
     return matched, [(index, error.message) for index, error in failed], {text: count for text, count in named.items() if count}
 
@@ -74,7 +79,7 @@ def test_counts_add_up_over_events() -> None:
     group = compile_group([check("event.n > 3")])
     counts = [0] * group.count_total
     for n in range(10):
-        group.evaluate(*operands(event_n=n), counts)
+        group.evaluate(*operands(event_n=n), counts, [])
     assert group.false_counts(counts) == [[4]]
 
 
@@ -112,6 +117,8 @@ CLAUSES = (
     [f"event.s == '{text}'" for text in ("a", "b", "c", "a b")]
     + [f"event.n {sign} {n}" for sign in (">", ">=", "<", "<=", "==", "!=") for n in (-1, 0, 2)]
     + [f"features.views {sign} {n}" for sign in (">", ">=", "<", "<=", "==") for n in ("0.0", "-0.0", "1.5", "double('nan')")]
+    + [f"event.s {sign} '{text}'" for sign in ("!=", "<", ">=") for text in ("a", "b")]
+    + ["event.s in ['a', 'zz']", "event.s in ['b', 'b']", "event.n in [0, 2, 9]", "features.views in [0.0, 1.5]"]
     + [f"{n} {sign} features.visits" for sign in (">", "<=", "==") for n in ("0.5", "1.0", "3.0")]
     + ["predicted_churn_risk > 0.7"] * 6
     + ["event.b", "!event.b", "segments.vip", "has(event.s)", "event.tags.exists(t, t == 'a')", "event.s.startsWith('a')"]
@@ -151,26 +158,62 @@ def test_a_long_row_of_lines_is_what_each_is_by_itself(seed: int) -> None:
 
 
 def fused_is_naive(draw: random.Random, texts: list[str]) -> None:
-    """The same outcomes and counts for random operands, some of them absent."""
+    """The same outcomes and counts for random operands, some of them absent: as a group, and all in either form."""
     checked = [check(text) for text in texts]
     group = compile_group(checked)
-    counts = [0] * group.count_total
-    expected = [[0] * len(clause_texts) for clause_texts in group.clause_texts]
+    clauses = [clauses_of(one.tree) for one in checked]
+    table, straight = Table(clauses, range(len(texts)), 0), Straight(clauses, range(len(texts)), 0)
+    forms = [
+        (group.evaluate, group.false_counts, [0] * group.count_total),
+        (finished(table.compiling()), table.false_counts, [0] * table.cell_count),
+        (finished(straight.compiling()), straight.false_counts, [0] * straight.cell_count),
+    ]
+    expected = [[0] * len(clause_trees(one.tree)) for one in checked]
     for _ in range(60):
         absent = draw.choice([0.0, 0.0, 0.2, 0.6])
         held = operands(**{name: draw.choice(values) for name, values in VALUES.items() if draw.random() >= absent})
-        matched, failed = group.evaluate(*held, counts)
-        assert (matched, [(index, error.message) for index, error in failed]) == naive(checked, held, expected)
+        wanted = naive(checked, held, expected)
+        for evaluate, _, counts in forms:
+            failed: list[tuple[int, EvaluationError]] = []
+            matched = evaluate(*held, counts, failed)
+            assert (matched, [(index, error.message) for index, error in failed]) == wanted
+    for _, false_counts, counts in forms:
+        assert false_counts(counts) == expected
+
+
+def test_conditions_that_ask_alike_are_looked_up_together() -> None:
+    """What an event costs grows with the values that are asked about, not with the conditions."""
+    urls = [f"event.s == 'page-{i}'" for i in range(40)]
+    lines = [f"event.n > {i}" for i in range(50, 90)]
+    same = [f"predicted_churn_risk > 0.7 && event.n <= {i}" for i in range(40)]
+    (table,) = compile_group([check(text) for text in urls + lines + same]).parts
+    assert isinstance(table, Table)
+    assert table.line_count == 3, "the page, the number and the score"
+
+
+def test_conditions_with_nothing_in_common_are_asked_one_by_one() -> None:
+    alike = [f"event.n > {i}" for i in range(40)]
+    texts = [one for i, text in enumerate(alike) for one in (text, f"event.n % {i + 7} == 3")]
+    group = compile_group([check(text) for text in texts], range(1000, 1080))
+    assert [type(part) for part in group.parts] == [Table, Straight]
+    found = group.evaluate(*operands(event_n=10), [0] * group.count_total, [])
+    assert found == [1000 + number for number, text in enumerate(texts) if _holds(text, 10)]
+
+
+def _holds(text: str, n: int) -> bool:
+    return n > int(text.split("> ")[1]) if ">" in text else n % int(text.split()[2]) == 3
+
+
+@pytest.mark.parametrize("event_count", [254, 255, 256, 700])
+def test_counts_add_up_over_more_events_than_a_lane_can_count(event_count: int) -> None:
+    group = compile_group([check(f"event.n > {i} && event.d <= 1.0") for i in range(-1, 29)])
+    counts = [0] * group.count_total
+    for n in range(event_count):
+        group.evaluate(*operands(event_n=n % 40, event_d=float(n % 3)), counts, [])
+    expected = [[sum(n % 40 <= i for n in range(event_count)), sum(n % 40 > i and n % 3 > 1 for n in range(event_count))]
+                for i in range(-1, 29)]  # fmt: skip
     assert group.false_counts(counts) == expected
-
-
-def test_conditions_that_begin_alike_stand_behind_one_test() -> None:
-    urls = [f"event.s == 'page-{i}'" for i in range(50)]
-    lines = [f"event.n > {i}" for i in range(50, 100)]
-    same = [f"predicted_churn_risk > 0.7 && event.n == {i}" for i in range(50)]
-    source = compile_group([check(text) for text in urls + lines + same]).source.partition("def sparse")[0]
-    assert source.count("\n    try:") == 4, "one for the operands and one for each kind of beginning"
-    assert "hit = e0 > 50\n" in source and "\n        try: hit = e0 > 57\n" in source, "the next lines behind a test of their own"
+    assert group.false_counts(counts) == expected, "reading them changes nothing"
 
 
 def test_no_conditions_are_a_group_too() -> None:
