@@ -119,16 +119,21 @@ class Interest:
         """How clear the interest in the next CLAIM_ITEM_COUNT items is: the mean of what speaks for each of them, a
         multiple of 1/STRENGTH_GRID. 0 for a subject of whom nothing is known. The input `interest_strength`.
         """
-        if not self._weights:
-            return 0.0
-        chosen, (preference, links) = self._ranked(CLAIM_ITEM_COUNT, (), None)
-        if not len(chosen):
-            return 0.0
+        return self.progression(CLAIM_ITEM_COUNT)[1]
+
+    def progression(self, n: int) -> tuple[tuple[str, ...], float]:
+        """(`rank(n)`, `strength()`) at the cost of one of them."""
+        chosen, (preference, links) = self._ranked(max(n, CLAIM_ITEM_COUNT), (), None)
+        item_ids = self._factors.item_ids
+        ranked = tuple(item_ids[number] for number in chosen[: max(n, 0)].tolist())
+        claimed = chosen[:CLAIM_ITEM_COUNT]
+        if not self._weights or not len(claimed):
+            return ranked, 0.0
         share = self._factors.link_share
-        found = (1.0 - share) * preference[chosen]
+        found = (1.0 - share) * preference[claimed]
         if links is not None:
-            found = found + share * links[chosen]
-        return math.floor(float(found.mean(dtype=self._np.float64)) * STRENGTH_GRID + 0.5) / STRENGTH_GRID
+            found = found + share * links[claimed]
+        return ranked, math.floor(float(found.mean(dtype=self._np.float64)) * STRENGTH_GRID + 0.5) / STRENGTH_GRID
 
     def rank(self, n: int, seen: Iterable[str] = (), last_items: Sequence[str] | None = None) -> tuple[str, ...]:
         """The next `n` items, best first: the `interest_progression`. Never one the subject had to do with, one of `seen`,
@@ -152,7 +157,7 @@ class Interest:
             last = list(self._weights)[-factors.link_window :]
         else:
             last = [index[name] for name in last_items if name in index][-factors.link_window :]
-        links = self._linked(last) if factors.link_share > 0.0 and last else None
+        links = linked(factors, last) if factors.link_share > 0.0 and last else None
         hidden = list(self._weights)
         hidden += [index[name] for name in seen if name in index]
         if not self._weights and links is None:
@@ -165,18 +170,6 @@ class Interest:
             rest = top(fused, n)[POOL:] if n > POOL else pool[:0]
             return np.concatenate([spread, rest]), (preference, links)
         return top(fused, n), (preference, links)
-
-    def _linked(self, last: Sequence[int]) -> NDArray[Any]:
-        """What the last items say of every other, float32 [n]."""
-        np, factors = self._np, self._factors
-        found = np.zeros(len(factors), dtype=np.float32)
-        starts, loudness = factors.link_starts, 1.0
-        for number in reversed(last):
-            part = slice(starts[number], starts[number + 1])
-            found[factors.link_targets[part]] += np.float32(loudness) * factors.link_strengths[part]
-            loudness *= factors.link_decay
-        linked: NDArray[Any] = found
-        return linked
 
     def _spread(self, pool: NDArray[Any], scores: NDArray[np.float32], n: int) -> NDArray[Any]:
         """The pool in the order of maximal marginal relevance (Carbonell and Goldstein 1998): each next item weighs its
@@ -233,6 +226,19 @@ class Interest:
         weighted = rows * np.array(list(self._weights.values()))[:, None]
         self._p = np.linalg.inv(factors.precision + weighted.T @ rows)
         self._taste = self._p @ weighted.sum(axis=0)
+
+
+def linked(factors: ItemFactors, last: Sequence[int]) -> NDArray[np.float32]:
+    """What the last items (numbers, most recent last) say of every other, float32 [n]."""
+    import numpy as np
+
+    found = np.zeros(len(factors), dtype=np.float32)
+    starts, loudness = factors.link_starts, 1.0
+    for number in reversed(last):
+        part = slice(starts[number], starts[number + 1])
+        found[factors.link_targets[part]] += np.float32(loudness) * factors.link_strengths[part]
+        loudness *= factors.link_decay
+    return found
 
 
 def fuse(

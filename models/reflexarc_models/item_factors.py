@@ -25,7 +25,7 @@ ITEMS_FILE: Final = "items.bin"
 """The file's name in an artifact."""
 
 MAGIC: Final = b"RXITEMS1"
-_HEADER: Final = struct.Struct("<IHHHfffff")
+_HEADER: Final = struct.Struct("<IHHHddddd")
 _CHECKSUM: Final = struct.Struct("<I")
 
 ITEM_COUNT_MAX: Final = 200_000

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.model import GRID
-from reflexarc_models.artifact import FORMAT, MODEL_FILE, PARITY_FILE, Artifact, assemble, canonical_json
+from reflexarc_models.artifact import FORMAT, MANIFEST_FILE, MODEL_FILE, PARITY_FILE, Artifact, assemble, canonical_json
 from reflexarc_models.publish import line_entries
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.calibrate import Calibration
@@ -95,6 +95,13 @@ def with_evidence(artifact: Artifact, evidence: dict[str, Any]) -> Artifact:
     manifest = {key: value for key, value in artifact.manifest.items() if key != "files"}
     payload = {name: artifact.files[name] for name in (MODEL_FILE, PARITY_FILE)}
     return assemble({**manifest, "evidence": evidence}, payload)
+
+
+def with_file(artifact: Artifact, name: str, content: bytes, **changes: Any) -> Artifact:
+    """The same artifact with one file more, and entries of the manifest changed (and so another digest)."""
+    manifest = {key: value for key, value in artifact.manifest.items() if key != "files"}
+    payload = {each: artifact.files[each] for each in artifact.files if each != MANIFEST_FILE}
+    return assemble({**manifest, **changes}, {**payload, name: content})
 
 
 def _manifest(

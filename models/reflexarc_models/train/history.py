@@ -22,6 +22,7 @@ from reflexarc_core import aggregation
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.event import Event
 from reflexarc_core.feature import Layout, contribution_of
+from reflexarc_core.interaction import interaction_of
 from reflexarc_core.model import ModelDefinition
 from reflexarc_models.train.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
 
@@ -35,7 +36,9 @@ class History:
 
     subjects: [s] names; starts: int64 [s+1], first event of each. times: int64 [n], event time ms. nows: int64 [n],
     engine time at capture, ms. types: int32 [n], index into `type_names`. offsets: int64 [n+1] into slots/values:
-    the contributions of each event. layout: the features, in vector order.
+    the contributions of each event. layout: the features, in vector order. items: int32 [n], index into `item_ids` of
+    the item an event is about (-1: none), with its weight as an interaction (`reflexarc_core.interaction`) in
+    item_weights, float32 [n].
     """
 
     subjects: tuple[str, ...]
@@ -48,6 +51,9 @@ class History:
     slots: NDArray[np.int32]
     values: NDArray[np.float64]
     layout: Layout
+    item_ids: tuple[str, ...]
+    items: NDArray[np.int32]
+    item_weights: NDArray[np.float32]
 
     @property
     def end_time(self) -> int:
@@ -66,15 +72,20 @@ def history(catalog: Catalog, events: Iterable[tuple[int, Event]]) -> History:
     """
     layout = Layout([feature for feature in catalog.features.values() if not feature.key])
     index = {slot.definition.name: i for i, slot in enumerate(layout.slots)}
-    by_subject: dict[str, list[tuple[int, int, int, list[tuple[int, float]]]]] = {}
+    by_subject: dict[str, list[tuple[int, int, int, list[tuple[int, float]], int, float]]] = {}
     type_index: dict[str, int] = {}
+    item_index: dict[str, int] = {}
     for now, event in events:
         added: list[tuple[int, float]] = []
         for slot, contribution in layout.contributions(event.event_type):
             value = contribution_of(slot.kind, contribution, event.properties)
             if value is not None:
                 added.append((index[slot.definition.name], value))
-        row = (event.event_time, now, type_index.setdefault(event.event_type, len(type_index)), added)
+        item, weight = -1, 0.0
+        interaction = interaction_of(event.event_type, event.properties)
+        if interaction is not None:
+            item, weight = item_index.setdefault(interaction[0], len(item_index)), interaction[1]
+        row = (event.event_time, now, type_index.setdefault(event.event_type, len(type_index)), added, item, weight)
         by_subject.setdefault(event.subject, []).append(row)
     for subject_rows in by_subject.values():
         subject_rows.sort(key=lambda row: row[1])
@@ -91,6 +102,9 @@ def history(catalog: Catalog, events: Iterable[tuple[int, Event]]) -> History:
         slots=np.array([slot for row in rows for slot, _ in row[3]], dtype=np.int32),
         values=np.array([value for row in rows for _, value in row[3]], dtype=np.float64),
         layout=layout,
+        item_ids=tuple(item_index),
+        items=np.array([row[4] for row in rows], dtype=np.int32),
+        item_weights=np.array([row[5] for row in rows], dtype=np.float32),
     )
 
 
@@ -143,8 +157,8 @@ def build_dataset(
     features = features[:, [columns[order.index(name)] for name in inputs]]
     labels, recency = _labels(model, log, moment_starts, times)
     subjects = np.repeat(np.array(log.subjects, dtype=object), np.diff(moment_starts))
-    acted_on = _acted_on(acted or {}, subjects, times, label.horizon_ms)
-    keep = (labels >= 0) & ~acted_on
+    touched = acted_on(acted or {}, subjects, times, label.horizon_ms)
+    keep = (labels >= 0) & ~touched
     return Dataset(
         inputs=inputs,
         x=features[keep],
@@ -155,7 +169,7 @@ def build_dataset(
         horizon_ms=label.horizon_ms,
         inputs_left_out=left_out,
         unmatured_count=int((labels == UNMATURED).sum()),
-        acted_on_count=int((acted_on & (labels >= 0)).sum()),
+        acted_on_count=int((touched & (labels >= 0)).sum()),
         excluded={"not active": int((labels == NOT_A_ROW).sum())},
     )
 
@@ -239,9 +253,10 @@ def _labels(
     return labels, recency
 
 
-def _acted_on(
+def acted_on(
     acted: Mapping[str, Sequence[int]], subjects: NDArray[Any], times: NDArray[np.int64], horizon_ms: int
 ) -> NDArray[np.bool_]:
+    """Which moments have a decision of their subject within a horizon on either side: their label is not nature\'s."""
     out = np.zeros(len(times), dtype=bool)
     if not acted:
         return out
