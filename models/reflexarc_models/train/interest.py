@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -83,7 +84,7 @@ def train_interest(
     newest = fit_items(interactions, settings, seed)
     evidence = _evidence(settings, newest, cut, log.end_time)
     device, server = (_with_items(one, newest, evidence) for one in (trained.device, trained.server))
-    return TrainedModel(model.model_id, device, server, time.perf_counter() - started)
+    return replace(trained, device=device, server=server, train_seconds=time.perf_counter() - started)
 
 
 def factors_cut(interactions: Interactions) -> int | None:
