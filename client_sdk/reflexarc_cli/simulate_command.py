@@ -74,12 +74,12 @@ def _preview(
 ) -> list[Decision]:
     from reflexarc_core.record import Moment
 
-    here = {name for name, trigger in new.triggers.items() if trigger.placement == placement and trigger.pattern is None}
+    of_here = {name: trigger for name, trigger in new.triggers.items() if trigger.placement == placement}
+    here = {name for name, trigger in of_here.items() if trigger.pattern is None and not trigger.crossed}
     unknown = sorted(set(only) - here)
     if unknown:
-        raise Misused(
-            f"no trigger {unknown[0]!r} without a pattern at {placement}", hint=f"known: {', '.join(sorted(here)) or 'none'}"
-        )
+        message = f"no trigger {unknown[0]!r} without a pattern or a segment at {placement}"
+        raise Misused(message, hint=f"known: {', '.join(sorted(here)) or 'none'}")
     fresh = here - set(old.triggers if old is not None else ())
     return tried.preview(sorted(only or fresh), Moment(tried.engine.state.engine_time), limit)
 

@@ -33,7 +33,7 @@ def catalog(
     test_subjects: Names | None = None,
     event_types: Named | None = None,
     features: Named | None = None,
-    segments: Mapping[str, str] | None = None,
+    segments: Mapping[str, str | Source] | None = None,
     models: Named | None = None,
     triggers: Named | None = None,
     actions: Named | None = None,
@@ -69,6 +69,11 @@ def feature(
     description: str | None = None,
 ) -> Source:
     """of: event types, or each with a weight or the name of a property."""
+    return _said(locals())
+
+
+def segment(condition: str, *, tracked: bool | None = None) -> Source:
+    """A named condition; as text alone where it is not tracked."""
     return _said(locals())
 
 
@@ -164,6 +169,8 @@ def trigger(
     on: Names | None = None,
     pattern: Source | None = None,
     inactive: Source | None = None,
+    segment_entered: Names | None = None,
+    segment_left: Names | None = None,
     placement: Literal["edge", "server"] | None = None,
     confidence: Literal["off"] | None = None,
     escalate: Literal["when_unsure", "confirm", "never"] | None = None,

@@ -28,7 +28,7 @@ from reflexarc_build.source import (
     parse,
     shown,
 )
-from reflexarc_build.triggers import TriggerReader
+from reflexarc_build.triggers import FOLLOWED_HINT, TriggerReader
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.condition import CheckedExpression
 from reflexarc_core.errors import DefinitionError, InvalidEventError, StorageError
@@ -36,6 +36,7 @@ from reflexarc_core.event import EventType, PropertyType, check_event_type, subj
 from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition
 from reflexarc_core.model import Label, ModelDefinition
 from reflexarc_core.policy import Cap
+from reflexarc_core.segment import reads_more_than_features
 from reflexarc_core.trigger import Action, Trigger
 
 SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions", "caps")
@@ -107,7 +108,7 @@ class _Build:
         self._check_outputs(models)
         # What expressions are checked against is sound only when the definitions are: stop here if they are not.
         self.mistakes.raise_if_any()
-        segments = self._segments(features)
+        segments, tracked = self._segments(features)
         names = operand_names(features, segments, models)
         actions: dict[str, Action] = {}
         triggers: dict[str, Trigger] = {}
@@ -128,7 +129,7 @@ class _Build:
         self.mistakes.raise_if_any()
         return Catalog(
             version=self.version, event_types=event_types, features=features, segments=segments, models=models,
-            triggers=triggers, actions=actions, caps=caps, test_subjects=self.test_subjects,
+            triggers=triggers, actions=actions, caps=caps, test_subjects=self.test_subjects, tracked=tracked,
         )  # fmt: skip
 
     def _take(self, root: Node) -> None:
@@ -290,9 +291,22 @@ class _Build:
                     waiting += one.value
         return named
 
+    def _segments_followed(self) -> set[object]:
+        """Segments that are tracked, or that some trigger waits for."""
+        followed: set[object] = {
+            name for name, node in self.sections["segments"].items() if isinstance(node.value, dict) and "tracked" in node.value
+        }
+        for node in self.sections["triggers"].values():
+            held = node.plain() if isinstance(node.value, dict) else {}
+            for field in ("segment_entered", "segment_left"):
+                named = held.get(field, ())
+                followed.update([named] if isinstance(named, str) else named if isinstance(named, list) else ())
+        return followed
+
     def unused(self) -> list[Mistake]:
         """Actions no trigger names and segments nothing reads, of the author's own."""
         named = self._actions_named()
+        followed = self._segments_followed()
         texts = [str(node.plain()) for section in ("triggers", "actions") for node in self.sections[section].values()]
         found = [
             Mistake(node.file, node.line, f"no trigger uses action {name}", "write action: ... in a trigger, or take it out")
@@ -300,29 +314,47 @@ class _Build:
         ]  # fmt: skip
         found += [
             Mistake(node.file, node.line, f"nothing reads segment {name}", f"read it as segments.{name}, or take it out")
-            for name, node in self.sections["segments"].items() if not any(f"segments.{name}" in text for text in texts)
+            for name, node in self.sections["segments"].items()
+            if name not in followed and not any(f"segments.{name}" in text for text in texts)
         ]  # fmt: skip
         return found
 
-    def _segments(self, features: Mapping[str, FeatureDefinition]) -> dict[str, CheckedExpression]:
+    def _segments(self, features: Mapping[str, FeatureDefinition]) -> tuple[dict[str, CheckedExpression], tuple[str, ...]]:
+        """The segments, and the names of those that are tracked."""
         from reflexarc_build.cel import check_expression
 
         names = operand_names(features, {}, {})
         segments: dict[str, CheckedExpression] = {}
+        tracked: list[str] = []
         for name, node in self.sections["segments"].items():
-            if not isinstance(node.value, str) or not node.value.strip():
-                self.mistakes.add(node, f"segment {name} is {shown(node.value)}", "write a condition, in quotes")
+            text, is_tracked, place = self._segment(name, node)
+            if not text.strip():
                 continue
-            text = node.value
             try:
                 checked = check_expression(text, names)
             except DefinitionError as error:
-                self.mistakes.add(node, f"segment {name}: {error.message}", error.hint)
+                self.mistakes.add(place, f"segment {name}: {error.message}", error.hint)
                 continue
             if str(checked.result_type) != "bool":
-                self.mistakes.add(node, f"segment {name} is {checked.result_type}", "write a condition that is true or false")
+                self.mistakes.add(place, f"segment {name} is {checked.result_type}", "write a condition that is true or false")
+            more = reads_more_than_features(checked, features) if is_tracked else ""
+            if more:
+                self.mistakes.add(place, f"segment {name} is tracked and reads {more}, which no subject keeps", FOLLOWED_HINT)
             segments[name] = checked
-        return segments
+            tracked += [name] if is_tracked else []
+        return segments, tuple(tracked)
+
+    def _segment(self, name: str, node: Node) -> tuple[str, bool, Node]:
+        """A condition alone, or with whether it is tracked; its text (empty for none, which is noted), and where that stands."""
+        if not isinstance(node.value, dict):
+            text = node.value if isinstance(node.value, str) else ""
+            if not text.strip():
+                self.mistakes.add(node, f"segment {name} is {shown(node.value)}", "write a condition, in quotes")
+            return text, False, node
+        reading = Reading(node, f"segment {name}", self.mistakes)
+        text, is_tracked = reading.text("condition", required=True), reading.flag("tracked")
+        reading.finish()
+        return text, is_tracked, reading.node_of("condition") or node
 
 
 def mistakes_of(error: DefinitionError) -> list[Any]:

@@ -30,7 +30,7 @@ def catalog_schema() -> dict[str, Any]:
     """The schema, JSON-able."""
     names = _several(_TEXT)
     sections = {
-        "event_types": _event_type(), "features": _feature(names), "segments": _TEXT,
+        "event_types": _event_type(), "features": _feature(names), "segments": _segment(),
         "models": _model(names), "triggers": _trigger(names), "actions": _action(), "caps": _cap(names, shared=True),
     }  # fmt: skip
     return {
@@ -67,6 +67,11 @@ def _feature(names: dict[str, Any]) -> dict[str, Any]:
         },
         "aggregation", "of",
     )  # fmt: skip
+
+
+def _segment() -> dict[str, Any]:
+    tracked = {"type": "boolean", "description": "The server follows who is in it, for reports."}
+    return {"anyOf": [_TEXT, _object({"condition": _TEXT, "tracked": tracked}, "condition")]}
 
 
 def _model(names: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +111,8 @@ def _trigger(names: dict[str, Any]) -> dict[str, Any]:
             "on": {**names, "description": "Event types whose arrival evaluates it."},
             "pattern": pattern,
             "inactive": _object({"events": names, "for": _duration(), "key": _TEXT}, "events", "for"),
+            "segment_entered": {**names, "description": "Segments; a subject that comes into one of them evaluates it."},
+            "segment_left": {**names, "description": "Segments; a subject that goes out of one of them evaluates it."},
             "placement": {"enum": list(PLACEMENTS)}, "confidence": {"const": "off"}, "action": _TEXT,
             "escalate": {"enum": list(ESCALATIONS)}, "deadline": _duration(), "life": _duration(), "dry_run": _FLAG,
             "goal": _object({"events": names, "within": _duration()}, "events", "within"),

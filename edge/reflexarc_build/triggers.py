@@ -17,12 +17,14 @@ from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.model import ModelDefinition
 from reflexarc_core.pattern import Pattern
 from reflexarc_core.policy import Cap
+from reflexarc_core.segment import reads_more_than_features
 from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Follow, Goal, Line, Trigger
 
 # Event types that reach the server by other ways than a device: an edge trigger never sees them.
 SERVER_SIDE = ("email_open", "email_click", "email_reply", "social_mention", "social_share")
 OUTCOMES = ("impression", "click", "dismissal")
 FOLLOW_COUNT_MAX = 32
+FOLLOWED_HINT = "a segment that is followed reads features without a key, and subject.kind and subject.known"
 
 
 class TriggerReader:
@@ -66,8 +68,12 @@ class TriggerReader:
             self.mistakes.add(
                 node, f"trigger {trigger_id}: on and a pattern", "leave `on` out: the pattern says what it waits for"
             )
+        entered, left = self._crossed(reading, "segment_entered"), self._crossed(reading, "segment_left")
+        if (entered or left) and (on or pattern is not None):
+            message = f"trigger {trigger_id}: a segment, and {'on' if on else 'a pattern'}"
+            self.mistakes.add(node, message, "write a trigger for each, or the one in the condition of the other")
         seen = on if pattern is None else pattern.completing
-        waits = any(reading.node_of(name) is not None for name in ("pattern", "inactive"))
+        waits = any(reading.node_of(name) is not None for name in ("pattern", "inactive", "segment_entered", "segment_left"))
         condition = self._condition(reading, seen, required=not waits)
         policy = self._policies.read(reading)
         goal = self._goal(reading)
@@ -90,11 +96,37 @@ class TriggerReader:
         if placement == "edge":
             self._check_visible(reading, on, pattern, policy.exit)
             self._check_inputs(reading, condition)
+            for name in ("segment_entered", "segment_left"):
+                self._check_seen_segments(reading, name, entered if name == "segment_entered" else left)
         return Trigger(
             trigger_id=trigger_id, condition=condition, action=action, on=on, pattern=pattern, placement=placement, lines=lines,
             confidence=confidence, escalate=escalate, deadline_ms=deadline_ms, policy=policy, goal=goal, follows=follows,
-            life_ms=life_ms, dry_run=dry_run, description=description,
+            life_ms=life_ms, dry_run=dry_run, description=description, segment_entered=entered, segment_left=left,
         )  # fmt: skip
+
+    def _crossed(self, reading: Reading, field: str) -> tuple[str, ...]:
+        """Segments whose members are followed: they rest on what a subject keeps."""
+        names = reading.names(field, required=reading.node_of(field) is not None)
+        reading.known(field, names, self.segments, "segment")
+        for name in names:
+            more = reads_more_than_features(self.segments[name], self.features) if name in self.segments else ""
+            if more:
+                node = reading.node_of(field) or reading.node
+                self.mistakes.add(node, f"{reading.what}: {field}: {name} reads {more}, which no subject keeps", FOLLOWED_HINT)
+        return tuple(name for name in names if name in self.segments)
+
+    def _check_seen_segments(self, reading: Reading, field: str, names: tuple[str, ...]) -> None:
+        for name in names:
+            for feature in self._features_of(name):
+                if self._is_unseen(feature):
+                    self.mistakes.add(
+                        reading.node_of(field) or reading.node,
+                        f"{reading.what}: {field}: {name} rests on {feature}, of events that reach the server and no device",
+                        f"write scope: subject in {feature}, or placement: server",
+                    )
+
+    def _features_of(self, segment: str) -> list[str]:
+        return [held.partition(".")[2] for held in self.segments[segment].reads if held.startswith("features.")]
 
     def _check_visible(self, reading: Reading, on: tuple[str, ...], pattern: Pattern | None, exit_: tuple[str, ...]) -> None:
         """Rule 5: whatever an edge trigger waits for, or ends by, has to reach a device."""
@@ -112,7 +144,7 @@ class TriggerReader:
             space, dot, rest = name.partition(".")
             read = [rest] if space == "features" and dot else []
             if space == "segments" and dot and rest in self.segments:
-                read = [held.partition(".")[2] for held in self.segments[rest].reads if held.startswith("features.")]
+                read = self._features_of(rest)
             for feature in read:
                 if self._is_unseen(feature):
                     self.mistakes.add(

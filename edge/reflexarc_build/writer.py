@@ -38,7 +38,7 @@ def source_of(catalog: Catalog) -> Source:
             "test_subjects": list(catalog.test_subjects),
             "event_types": {name: _event_type(one) for name, one in catalog.event_types.items()},
             "features": {name: _feature(one) for name, one in catalog.features.items()},
-            "segments": {name: one.text for name, one in catalog.segments.items()},
+            "segments": {name: _segment(one, name in catalog.tracked) for name, one in catalog.segments.items()},
             "models": {name: _model(one) for name, one in catalog.models.items()},
             "caps": {name: _cap(one) for name, one in catalog.caps.items()},
             "triggers": {name: _trigger(one) for name, one in catalog.triggers.items()},
@@ -77,6 +77,10 @@ def _feature(one: FeatureDefinition) -> Source:
     )
 
 
+def _segment(one: CheckedExpression, is_tracked: bool) -> Any:
+    return {"condition": one.text, "tracked": True} if is_tracked else one.text
+
+
 def _model(one: ModelDefinition) -> Source:
     label = None
     if one.label is not None:
@@ -112,6 +116,8 @@ def _trigger(one: Trigger) -> Source:
             "condition": one.condition.text,
             "on": list(one.on),
             "pattern": None if one.pattern is None else _pattern(one.pattern),
+            "segment_entered": list(one.segment_entered),
+            "segment_left": list(one.segment_left),
             "placement": one.placement,
             "confidence": "" if one.confidence else "off",
             "escalate": one.escalate,

@@ -31,6 +31,7 @@ class Catalog:
     """All definitions by name. `version` is the author's text; `digest` is what hosts compare.
 
     caps: what several triggers share. test_subjects: people who try things out; what is decided for them counts nowhere.
+    tracked: segments whose members the server follows, though no trigger may wait for them.
     """
 
     version: str = ""
@@ -43,6 +44,7 @@ class Catalog:
     actions: Mapping[str, Action] = field(default_factory=dict)
     caps: Mapping[str, Cap] = field(default_factory=dict)
     test_subjects: tuple[str, ...] = ()
+    tracked: tuple[str, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from reflexarc_core.bucket import stable_id
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.conclude import Case
-from reflexarc_core.decision import Reason
+from reflexarc_core.crossing import cross, cross_by_time
 from reflexarc_core.effect import Effect, RequestScore, Schedule
 from reflexarc_core.errors import DefinitionError, InvalidEventError
-from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, decided, follow, matched
+from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, completions, decided, follow, matched
 from reflexarc_core.event import CONSENT, OUTCOME, RESET, Event
-from reflexarc_core.fold import fold_event, is_active
+from reflexarc_core.fold import fold_event
 from reflexarc_core.ledger import Lease
 from reflexarc_core.operands import feature_value
 from reflexarc_core.plan import Plan
@@ -33,11 +33,11 @@ from reflexarc_core.record import (
     TickInput,
     ValuesInput,
 )
-from reflexarc_core.state import SUBJECTS_MAX, OpenDecision, State, SubjectState
+from reflexarc_core.state import SUBJECTS_MAX, State, SubjectState
 from reflexarc_core.switch import carry_over
-from reflexarc_core.timers import HELD, WAIT, Timers, Waiter, timer_id, waits_of
-from reflexarc_core.trigger import Trigger
-from reflexarc_core.waiting import ended, left, next_step, outcome_of, released
+from reflexarc_core.ticks import begin_ticks, due_scores, next_tick
+from reflexarc_core.timers import HELD, LOOK, WAIT, Timers, Waiter, timer_id, waits_of
+from reflexarc_core.waiting import expired, left, next_step, opened, outcome_of, released
 
 _OF_THE_PERSON: Final = (CONSENT, RESET, OUTCOME)
 TIMERS_AT_ONCE: Final = 1_000
@@ -105,6 +105,8 @@ class Engine:
             effects += left(self.state, subject, arrival.exits, moment)
         completed = follow(self.plan, self._timers, subject_key, subject, arrival, event, now) if arrival.followers else []
         found = arrival.features(subject.vector, subject.older, subject.values, now)
+        if arrival.watched:
+            completed += cross(self.plan, self.state, self._timers, subject_key, subject, arrival.watched, found, now)
         scores_due = False
         for scoring in arrival.scorings:
             vector = scoring.vector(found)
@@ -149,30 +151,14 @@ class Engine:
         trigger = self.plan.triggers.get(held.trigger_id)
         if trigger is None:
             return []
-        case = self._case(trigger, subject_key, subject, held, given.decision_id, given.moment)
-        return case.answered(given)
+        return opened(self.plan, self.state, trigger, subject_key, subject, held, given.decision_id, given.moment).answered(given)
 
     def receive_time(self, moment: Moment) -> list[Effect]:
-        """Engine time passed: waits are over, held actions may act, models that score by the clock ask for every subject due."""
+        """Engine time passed: waits are over, held actions may act, segments are left, models that score by the clock ask."""
         now = self._advance(moment)
         effects: list[Effect] = []
         self._run_timers(now, moment, effects)
-        for model_id, model in self.plan.models.items():
-            if model.every_ms == 0:
-                continue
-            index = now // model.every_ms
-            if index <= self.state.ticks.get(model_id, -1):
-                continue
-            self.state.ticks[model_id] = index
-            cause_id = f"tick:{model_id}:{index * model.every_ms}"
-            if self.state.device_id:
-                cause_id += f":{self.state.device_id}"  # two devices of one person decide for themselves
-            scoring = self.plan.scoring(model_id)
-            for subject_key, subject in self.state.subjects.items():
-                if is_active(model, subject, now):
-                    vector = scoring.vector(scoring.features(subject.vector, subject.older, subject.values, now))
-                    if vector is not None:
-                        effects.append(RequestScore(cause_id, subject_key, model_id, vector, "host", scoring.factors_above))
+        effects += due_scores(self.plan, self.state, now)
         deadline = self.next_deadline()
         if deadline is not None:
             effects.append(Schedule(deadline))
@@ -189,6 +175,13 @@ class Engine:
             held = subject.values.get(name)
             if held is None or held[1] <= given.as_of_time:
                 subject.values[name] = (value, given.as_of_time)
+        watch, now = self.plan.watch, self.state.engine_time
+        watched = watch.resting_on(given.values) if watch.read is not None else ()
+        if watched and watch.read is not None:
+            found = watch.read(subject.vector, {}, subject.values, now)
+            crossed = cross(self.plan, self.state, self._timers, given.subject, subject, watched, found, now)
+            cause_id = stable_id("values", given.subject, str(given.as_of_time), self.state.device_id)
+            self._complete(crossed, given.subject, subject, Cause(cause_id, given.as_of_time, None), given.moment, effects)
         return effects
 
     def receive_lease(self, given: LeaseInput) -> list[Effect]:
@@ -210,7 +203,7 @@ class Engine:
     def receive_catalog(self, given: CatalogInput, catalog: Catalog) -> list[Effect]:
         """Switch the catalog. Unchanged features keep their cells; changed ones start empty and are WARMING.
 
-        What waits for the server is concluded first, as at its deadline, by the version that opened it.
+        What waits for the server is concluded first, as at its deadline, by the version that opened it; looks that are due too.
         """
         now = self._advance(given.moment)
         old = self.plan
@@ -218,16 +211,18 @@ class Engine:
         if old.catalog.digest != catalog.digest:
             for decision_id in sorted(self._open):
                 effects += self.receive_answer(AnswerInput(given.moment, decision_id, None, "the catalog changed"))
+            for subject_key, subject in list(self.state.subjects.items()) if old.watch.names else ():
+                self._look(subject_key, subject, given.moment, effects)
         self._keep_counts()
         self.state.models = dict(given.models)
         self.state.catalog_digest = catalog.digest
         self.plan = Plan(catalog, self.placement, self.state.models)
         self._reading = None
-        for model_id, model in self.plan.models.items():
-            if model.every_ms and model_id not in self.state.ticks:
-                self.state.ticks[model_id] = now // model.every_ms - 1
+        begin_ticks(self.plan, self.state, now)
         if old.catalog.digest != catalog.digest:
             carry_over(self.state, old, self.plan, now)
+            for subject_key in self.state.subjects if self.plan.watch.names else ():
+                self._timers.resume(subject_key)
         for model_id in old.live.keys() - self.plan.live.keys():
             for subject_key, subject in self.state.subjects.items():
                 if subject.scores.pop(model_id, None) is not None:
@@ -239,12 +234,8 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """Engine time (ms) at which a TickInput is due; None when nothing waits for time."""
-        ticks = self.state.ticks
-        due = [(ticks.get(name, -1) + 1) * model.every_ms for name, model in self.plan.models.items() if model.every_ms]
-        waiting = self._timers.next_due(self.plan.triggers)
-        if waiting is not None:
-            due.append(waiting)
-        return min(due) if due else None
+        due = (next_tick(self.plan, self.state), self._timers.next_due(self.plan.triggers))
+        return min((time for time in due if time is not None), default=None)
 
     def resume(self, subject_key: str) -> None:
         """A subject's state was put in place by somebody else: wait for what it waits for."""
@@ -281,6 +272,8 @@ class Engine:
             subject = self._moved_up(subject_key, subject, moment, effects)
         state.touch_count = subject.touched = count + 1
         state.dirty.add(subject_key)
+        if subject.membership is not None:
+            self._look(subject_key, subject, moment, effects)
         return subject
 
     def _moved_up(self, subject_key: str, subject: SubjectState | None, moment: Moment, effects: list[Effect]) -> SubjectState:
@@ -324,14 +317,26 @@ class Engine:
         matches: list[Match] = []
         if held is not None:
             matches = matched(self.plan, self.state, held, "", subject_key, subject, event, found)
-        for trigger, instance in completed:
-            matches += matched(self.plan, self.state, self.plan.alone(trigger), instance, subject_key, subject, event, None)
-        if completed:
-            matches.sort(key=lambda one: (-one.course.trigger.policy.priority, one.course.trigger.trigger_id, one.instance))
-        if matches:
+        if matches or completed:
             cause = Cause(cause_id, event.event_time if event is not None else now, event)
-            for match in matches:
-                self._decide(match, subject_key, subject, cause, moment, effects)
+            self._complete(completed, subject_key, subject, cause, moment, effects, matches)
+
+    def _complete(
+        self,
+        completed: Sequence[Completed],
+        subject_key: str,
+        subject: SubjectState,
+        cause: Cause,
+        moment: Moment,
+        effects: list[Effect],
+        matches: Sequence[Match] = (),
+    ) -> None:
+        """Patterns that are complete, segments that were crossed: decided among the matches of the same cause, in one order."""
+        if completed:
+            matches = [*matches, *completions(self.plan, self.state, completed, subject_key, subject, cause.event)]
+            matches.sort(key=lambda one: (-one.course.trigger.policy.priority, one.course.trigger.trigger_id, one.instance))
+        for match in matches:
+            self._decide(match, subject_key, subject, cause, moment, effects)
 
     def _decide(
         self, match: Match, subject_key: str, subject: SubjectState, cause: Cause, moment: Moment, effects: list[Effect]
@@ -343,14 +348,6 @@ class Engine:
             self._open[decision_id] = subject_key
         if subject.ledger is not None:
             self._timers.set_for(subject_key, match.course.trigger.trigger_id, decision_id)
-
-    def _case(
-        self, trigger: Trigger, subject_key: str, subject: SubjectState, held: OpenDecision, decision_id: str, moment: Moment
-    ) -> Case:
-        """A decision that was open, to be concluded."""
-        plan, state = self.plan, self.state
-        course = plan.course(trigger)
-        return Case(plan, state, course, trigger, subject_key, subject, held, decision_id, 1, moment, state.engine_time)
 
     # -- patterns, and what waits for time ------------------------------------------------------------------------
 
@@ -371,6 +368,9 @@ class Engine:
                 return
             due_time, waiter = found
             subject_key, kind, of, _ = waiter
+            if kind == LOOK:
+                self._look(subject_key, self.state.subjects[subject_key], moment, effects)
+                continue
             subject = self._touch(subject_key, moment, effects)
             ledger = subject.its_ledger()
             if kind == HELD:
@@ -385,6 +385,16 @@ class Engine:
             cause = Cause(timer_id(waiter, due_time, self.state.device_id), due_time, None)
             effects += next_step(self.plan, self.state, subject_key, subject, trigger, journey, cause, moment)
             self._timers.set_for(subject_key, of, journey.decision_id)
+
+    def _look(self, subject_key: str, subject: SubjectState, moment: Moment, effects: list[Effect]) -> None:
+        """Time alone may have changed which segments it is in: seen before whatever else becomes of it."""
+        membership, now = subject.membership, self.state.engine_time
+        if membership is None or not 0 < membership.due_time <= now:
+            return
+        time, crossed = cross_by_time(self.plan, self.state, self._timers, subject_key, subject, now)
+        if crossed:
+            cause_id = timer_id(Waiter(subject_key, LOOK, ""), time, self.state.device_id)
+            self._complete(crossed, subject_key, subject, Cause(cause_id, time, None), moment, effects)
 
     def _end_wait(self, waiter: Waiter, subject: SubjectState, due_time: int, moment: Moment, effects: list[Effect]) -> None:
         """What must not come did not: the pattern is complete."""
@@ -416,18 +426,9 @@ class Engine:
 
     def _expire_open(self, subject_key: str, moment: Moment, why: str, effects: list[Effect]) -> None:
         """Whatever of this subject waits, for the server or for its hour, ends."""
-        subject = self.state.subjects[subject_key]
-        if subject.ledger is not None:
-            for _, action in sorted(subject.ledger.held.items()):
-                effects.append(ended(self.state, action, Reason.EXPIRED, why, moment))
-            subject.ledger.end()
-        for decision_id, held in sorted(subject.open.items()):
+        for decision_id in self.state.subjects[subject_key].open:
             self._open.pop(decision_id, None)
-            trigger = self.plan.triggers.get(held.trigger_id)
-            if trigger is not None:
-                case = self._case(trigger, subject_key, subject, held, decision_id, moment)
-                effects.append(case.record(Reason.EXPIRED, why))
-        subject.open.clear()
+        effects += expired(self.plan, self.state, subject_key, moment, why)
 
     def _keep_counts(self) -> None:
         for trigger_id, clauses in self.plan.condition_counts().items():

@@ -42,7 +42,7 @@ class Cause:
 
 
 Completed = tuple[Trigger, str]
-"""A pattern that an event completed, and the key of its instance."""
+"""A trigger whose pattern is complete, with the key of its instance, or whose segment was crossed, with which and which way."""
 
 
 def follow(
@@ -92,6 +92,16 @@ def matched(
         seen = given if held.covered[index] else operands(plan, subject, subject_key, event, now, course.reads)
         matches.append(Match(course, instance, seen))
     return matches
+
+
+def completions(
+    plan: Plan, state: State, completed: Sequence[Completed], subject_key: str, subject: SubjectState, event: Event | None
+) -> list[Match]:
+    """Those whose condition is true, each with its instance."""
+    found: list[Match] = []
+    for trigger, instance in completed:
+        found += matched(plan, state, plan.alone(trigger), instance, subject_key, subject, event, None)
+    return found
 
 
 def decided(

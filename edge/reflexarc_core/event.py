@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Final
+from typing import Any, Final
 
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.value import frozen
@@ -84,6 +84,12 @@ def subject_parts(subject: str) -> tuple[str, str]:
     if not separator or kind not in SUBJECT_KINDS or not subject_id:
         raise InvalidEventError("a subject that is none", hint="write it as kind:id, for example known:42")
     return kind, subject_id
+
+
+def about(subject: str) -> dict[str, Any]:
+    """What a subject's name says of it, as conditions read it."""
+    kind, _, _ = subject.partition(":")
+    return {"subject.kind": kind, "subject.known": kind == "known"}
 
 
 @frozen

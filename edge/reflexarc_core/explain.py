@@ -33,8 +33,8 @@ class Check:
 
 @frozen
 class Standing:
-    """clauses: of the condition, without an event. checks: those that the trigger has, in their order. under_way: patterns, held
-    actions and content sequences of the subject, a line each. evidence: the scores it would rest on."""
+    """clauses: of the condition, without an event. checks: those that the trigger has, in their order. under_way: segments,
+    patterns, held actions and content sequences of the subject, a line each. evidence: the scores it would rest on."""
 
     clauses: tuple[Clause, ...]
     checks: tuple[Check, ...]
@@ -120,6 +120,9 @@ def _hours(case: Case) -> Check:
 
 
 def _under_way(trigger: Trigger, subject: SubjectState) -> Iterator[str]:
+    inside = subject.membership.inside if subject.membership is not None else ()
+    for name in trigger.crossed:
+        yield f"segment {name}: {'inside' if name in inside else 'outside'}"
     ledger = subject.ledger
     if ledger is None:
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from reflexarc_core.event import Event
 from reflexarc_core.feature_source import forget
-from reflexarc_core.model import ModelDefinition
 from reflexarc_core.plan import Arrival
 from reflexarc_core.state import SubjectState
 
@@ -28,11 +27,3 @@ def fold_event(subject: SubjectState, event: Event, arrival: Arrival, now: int) 
             fold(subject.vector, properties, event_time)
         elif key in properties:
             fold(subject.cells(key, str(properties[key]), layout), properties, event_time)
-
-
-def is_active(model: ModelDefinition, subject: SubjectState, now: int) -> bool:
-    """Whether a model that scores by the clock scores this subject: it was seen within the label's time, where there is one."""
-    if model.label is None or model.label.active_within_ms == 0:
-        return True
-    since = now - model.label.active_within_ms
-    return any(subject.last_seen.get(event_type, -1) > since for event_type in model.label.events)

@@ -5,10 +5,8 @@ Owns where each namespace's values come from. Pure; must never change a subject'
 
 from __future__ import annotations
 
-from typing import Any
-
 from reflexarc_core.condition import EvaluationError
-from reflexarc_core.event import Event
+from reflexarc_core.event import Event, about
 from reflexarc_core.plan import Plan, Reads, TriggerGroup
 from reflexarc_core.state import Operands, SubjectState
 
@@ -70,12 +68,6 @@ def group_operands(
         except EvaluationError:
             continue
     return given
-
-
-def about(subject_key: str) -> dict[str, Any]:
-    """What a subject's key says of it."""
-    kind, _, _ = subject_key.partition(":")
-    return {"subject.kind": kind, "subject.known": kind == "known"}
 
 
 def feature_value(plan: Plan, subject: SubjectState, name: str, now: int, event: Event | None) -> float | None:

@@ -16,6 +16,7 @@ from reflexarc_core.feature import FeatureDefinition, Layout
 from reflexarc_core.feature_source import Fold, Read, compile_read
 from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition
 from reflexarc_core.policy import Cap, Policy
+from reflexarc_core.segment import Watch, Watched
 from reflexarc_core.template import Payload, expressions
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import frozen
@@ -126,7 +127,7 @@ class Arrival:
 
     folds: (key property, its layout, fold) of the layouts that listen to it. scorings: models that score on it, and
     scored: their ids. features: all that those models, and the conditions behind them, read of the vector. followers: patterns
-    that it may move. exits: triggers that a subject leaves by it.
+    that it may move. exits: triggers that a subject leaves by it. watched: segments that it may lead into, or out of.
     """
 
     is_declared: bool
@@ -136,11 +137,12 @@ class Arrival:
     features: Read
     followers: tuple[Follower, ...]
     exits: tuple[Trigger, ...]
+    watched: tuple[Watched, ...]
 
     @property
     def decides(self) -> bool:
         """Whether anything is waited for on such an event besides what a condition alone says."""
-        return bool(self.scored or self.followers or self.exits)
+        return bool(self.scored or self.followers or self.exits or self.watched)
 
 
 class Plan:
@@ -170,6 +172,9 @@ class Plan:
         self.segments: dict[str, tuple[Compiled, Reads]] = {
             name: (compile_expression(checked), Reads.of([checked])) for name, checked in catalog.segments.items()
         }
+        tracked = catalog.tracked if placement == "server" else ()
+        self.watch = Watch(catalog.segments, tracked, self.triggers, lambda name: self.segments[name][0])
+        self.watch.lay_out(self.layouts[""], catalog.features, self.reading)
         self.factors_above = {model_id: self._factors_above(model) for model_id, model in self.models.items()}
         self.arrivals: dict[str, Arrival] = {}
         self._scorings: dict[str, Scoring] = {}
@@ -270,8 +275,8 @@ class Plan:
 
     def _due(self, event_type: str, scored: tuple[str, ...]) -> list[Trigger]:
         def is_due(trigger: Trigger) -> bool:
-            if trigger.pattern is not None:
-                return False  # it is evaluated when its pattern is complete
+            if trigger.pattern is not None or trigger.crossed:
+                return False  # it is evaluated when its pattern is complete, its segment crossed
             if trigger.on:
                 return event_type in trigger.on
             return any(line.model_id in scored for line in trigger.lines) or any(
@@ -328,6 +333,8 @@ class Plan:
         names = [name for scoring in scorings for name in scoring.inputs]
         # Whichever of the models do score, what is evaluated then reads no more than when all of them do.
         names += self._behind(Reads.of([trigger.condition for trigger in self._due(event_type, scored)])).features
+        watched = self.watch.touched_by(event_type)
+        names += [name for one in watched for name in one.features]
         followers = tuple(follower for follower in self.followers.values() if event_type in follower.event_types)
         exits = tuple(trigger for trigger in self.triggers.values() if event_type in trigger.policy.exit)
         return Arrival(
@@ -338,11 +345,14 @@ class Plan:
             features=self.reading(names),
             followers=followers,
             exits=exits,
+            watched=watched,
         )
 
     def _course(self, trigger: Trigger) -> Course:
         reads = Reads.of([trigger.condition, *self._payload_expressions(trigger)])
         inputs = list(self._behind(reads).features)
+        for name in trigger.crossed:
+            inputs += self.segments[name][1].features
         aging: list[tuple[str, int]] = []
         for line in trigger.lines:
             live = self.live.get(line.model_id)

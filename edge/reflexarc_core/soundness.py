@@ -15,6 +15,7 @@ from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition, check_f
 from reflexarc_core.hours import DAY_MINUTES, STRETCH_COUNT_MAX, Hours
 from reflexarc_core.pattern import Pattern, check_pattern
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS, Cap, Policy
+from reflexarc_core.segment import reads_more_than_features
 from reflexarc_core.template import expressions
 from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Trigger
 
@@ -48,6 +49,7 @@ def check_catalog(catalog: Catalog) -> None:
     for name, segment in catalog.segments.items():
         _check_reads(f"segment {name}", [segment], catalog, segments=())
         _must(str(segment.result_type) == "bool", f"segment {name} is {segment.result_type}")
+    _check_followed("tracked", catalog.tracked, catalog)
     for model in catalog.models.values():
         what = f"model {model.model_id}"
         _check_times(what, model, "every_ms", "update_ms")
@@ -91,11 +93,21 @@ def _check_trigger(catalog: Catalog, trigger: Trigger) -> None:
     _check_times(what, trigger, "deadline_ms", "life_ms")
     if trigger.pattern is not None:
         _check_pattern(f"{what}: pattern", trigger.pattern)
+    _must(not trigger.crossed or not (trigger.on or trigger.pattern), f"{what} waits for a segment and for something else")
+    _check_followed(what, trigger.crossed, catalog)
     if trigger.goal is not None:
         _check_times(f"{what}: goal", trigger.goal, "within_ms")
     for step in trigger.follows:
         _check_times(f"{what}: follow", step, "wait_ms")
     _check_policy(what, trigger.policy)
+
+
+def _check_followed(what: str, names: Iterable[str], catalog: Catalog) -> None:
+    """A segment is followed by what a subject keeps: an event that is over says nothing of who is in it now."""
+    for name in names:
+        _must(name in catalog.segments, f"{what}: no segment {name!r}")
+        more = reads_more_than_features(catalog.segments[name], catalog.features)
+        _must(not more, f"{what}: segment {name} reads {more}, which no subject keeps")
 
 
 def _check_pattern(what: str, pattern: Pattern) -> None:

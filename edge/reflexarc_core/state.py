@@ -17,6 +17,7 @@ from reflexarc_core.feature import Layout
 from reflexarc_core.feature_source import Older
 from reflexarc_core.ledger import Ledger, event_back
 from reflexarc_core.model import LiveModel, Scored
+from reflexarc_core.segment import Flows, Membership, membership_back, membership_plain
 from reflexarc_core.value import changeable
 
 SUBJECTS_MAX: Final = 200_000
@@ -60,6 +61,7 @@ class SubjectState:
     sent, (value, as-of ms). last_seen: event type -> newest event time. fired: trigger -> engine time of its last
     fired or held-out decision. assignments: trigger -> treated/holdout, as of the first decision. touched: its place
     in the order in which subjects were last touched. ledger: what patterns and policies remember, None for nothing.
+    membership: of the segments that are followed, None where none of them can concern it yet.
     older: sums that follow from the vector; no snapshot holds them.
     """
 
@@ -76,6 +78,7 @@ class SubjectState:
     language: str = ""
     touched: int = 0
     ledger: Ledger | None = None
+    membership: Membership | None = None
     older: Older = field(default_factory=dict, compare=False)
 
     def to_plain(self) -> dict[str, Any]:
@@ -96,6 +99,8 @@ class SubjectState:
         }
         if self.ledger is not None:
             kept["ledger"] = self.ledger.to_plain()
+        if self.membership is not None:
+            kept["membership"] = membership_plain(self.membership)
         return kept
 
     def cells(self, key: str, value: str, layout: Layout) -> list[float]:
@@ -131,6 +136,7 @@ class SubjectState:
             language=kept["language"],
             touched=kept.get("touched", 0),
             ledger=Ledger.from_plain(kept["ledger"]) if "ledger" in kept else None,
+            membership=membership_back(kept["membership"]) if "membership" in kept else None,
         )
 
 
@@ -140,7 +146,8 @@ class State:
 
     engine_time: never goes back. models: what is live. ticks: model -> index of its last tick. warming: feature ->
     engine time from which it covers its window. subjects: least recently touched first. touch_count: touches so far.
-    device_id: the installation, empty on a server. dirty: subjects changed since the shell last kept them.
+    device_id: the installation, empty on a server. flows: how many entered and left the segments that a server follows. dirty:
+    subjects changed since the shell last kept them.
     """
 
     engine_time: int = 0
@@ -153,6 +160,7 @@ class State:
     subjects: dict[str, SubjectState] = field(default_factory=dict)
     touch_count: int = 0
     device_id: str = ""
+    flows: Flows = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
 
@@ -169,6 +177,7 @@ class State:
             "counts": {trigger_id: dict(sorted(clauses.items())) for trigger_id, clauses in sorted(self.counts.items())},
             "touch_count": self.touch_count,
             "device_id": self.device_id,
+            "flows": {name: [[hour, *two] for hour, two in sorted(by_hour.items())] for name, by_hour in self.flows.items()},
         }
 
     @staticmethod
@@ -187,6 +196,7 @@ class State:
             subjects=dict(sorted(restored.items(), key=lambda pair: pair[1].touched)),
             touch_count=head.get("touch_count", 0),
             device_id=head.get("device_id", ""),
+            flows={name: {hour: list(two) for hour, *two in by_hour} for name, by_hour in head.get("flows", {}).items()},
         )
 
 

@@ -5,6 +5,7 @@ Owns the carrying over. State is kept under what a definition means: unchanged k
 
 from __future__ import annotations
 
+from reflexarc_core.crossing import carry_membership
 from reflexarc_core.plan import Plan
 from reflexarc_core.state import State
 
@@ -13,6 +14,7 @@ def carry_over(state: State, old: Plan, new: Plan, now: int) -> None:
     """Everything that is kept by subject, from one plan to the next. now: engine time, ms."""
     _relay(state, old, new, now)
     _end_patterns(state, old, new)
+    carry_membership(state, old, new, now)
 
 
 def _relay(state: State, old: Plan, new: Plan, now: int) -> None:

@@ -15,8 +15,9 @@ from reflexarc_core.ledger import Ledger
 from reflexarc_core.state import SubjectState
 from reflexarc_core.trigger import Trigger
 
-WAIT, HELD, STEP = "wait", "held", "step"
-"""What waits: a pattern for what must not come, a held action, the next step of a content sequence."""
+WAIT, HELD, STEP, LOOK = "wait", "held", "step", "look"
+"""What waits: a pattern for what must not come, a held action, the next step of a content sequence, the next look at the
+segments that a subject may leave or enter by time alone."""
 
 
 class Waiter(NamedTuple):
@@ -39,7 +40,10 @@ class Timers:
             self.resume(subject)
 
     def resume(self, subject: str) -> None:
-        """Wait for all that this subject's ledger says."""
+        """Wait for all that this subject's ledger and its membership say."""
+        membership = self._subjects[subject].membership
+        if membership is not None and membership.due_time:
+            self.set(membership.due_time, Waiter(subject, LOOK, ""))
         ledger = self._subjects[subject].ledger
         if ledger is not None:
             for due_time, waiter in _all_of(subject, ledger):
@@ -98,6 +102,9 @@ class Timers:
     def _due_of(self, waiter: Waiter, triggers: Mapping[str, Trigger]) -> int | None:
         """When its ledger says that it is due; None when it waits no more."""
         subject = self._subjects.get(waiter.subject)
+        if waiter.kind == LOOK:
+            membership = subject.membership if subject is not None else None
+            return (membership.due_time or None) if membership is not None else None
         if subject is None or subject.ledger is None:
             return None
         ledger = subject.ledger

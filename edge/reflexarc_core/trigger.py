@@ -48,11 +48,12 @@ class Follow:
 class Trigger:
     """One trigger of the catalog.
 
-    on: event types whose arrival evaluates it; pattern: what has to have happened instead. Both empty for a model trigger that
-    is evaluated at each new score. lines: the lines of its condition, found at build. confidence: False only where the author
-    wrote `confidence: off`. escalate: see ESCALATIONS; deadline_ms: real time the server has to answer. follows: the further
-    steps of a content sequence (rule 22). life_ms: how long an action that was decided may still be handed over after a
-    restart; 0 = a restart expires it. dry_run: evaluated, recorded, never acted on, and no other trigger's allowance is used.
+    on: event types whose arrival evaluates it; pattern: what has to have happened instead; segment_entered, segment_left: which
+    segments its subject comes into or goes out of, instead of both. All empty for a model trigger that is evaluated at each new
+    score. lines: the lines of its condition, found at build. confidence: False only where the author wrote `confidence: off`.
+    escalate: see ESCALATIONS; deadline_ms: real time the server has to answer. follows: the further steps of a content sequence
+    (rule 22). life_ms: how long an action that was decided may still be handed over after a restart; 0 = a restart expires it.
+    dry_run: evaluated, recorded, never acted on, and no other trigger's allowance is used.
     """
 
     trigger_id: str
@@ -71,6 +72,13 @@ class Trigger:
     life_ms: int = 0
     dry_run: bool = False
     description: str = ""
+    segment_entered: tuple[str, ...] = ()
+    segment_left: tuple[str, ...] = ()
+
+    @property
+    def crossed(self) -> tuple[str, ...]:
+        """Segments it waits for, whichever way they are crossed."""
+        return tuple(dict.fromkeys((*self.segment_entered, *self.segment_left)))
 
     @property
     def seen(self) -> tuple[str, ...]:

@@ -143,3 +143,34 @@ def left(state: State, subject: SubjectState, triggers: Iterable[Trigger], momen
         for decision_id in sorted(one for one, held in ledger.held.items() if held.fired.trigger_id == trigger_id):
             effects.append(ended(state, ledger.held.pop(decision_id), Reason.EXIT, "", moment))
     return effects
+
+
+def opened(
+    plan: Plan,
+    state: State,
+    trigger: Trigger,
+    subject_key: str,
+    subject: SubjectState,
+    held: OpenDecision,
+    decision_id: str,
+    moment: Moment,
+) -> Case:
+    """A decision that was open for the server, to be concluded by its second record."""
+    course = plan.course(trigger)
+    return Case(plan, state, course, trigger, subject_key, subject, held, decision_id, 1, moment, state.engine_time)
+
+
+def expired(plan: Plan, state: State, subject_key: str, moment: Moment, why: str) -> list[Effect]:
+    """Everything of this subject that waits, for the server or for its hour, ends and is kept no longer."""
+    effects: list[Effect] = []
+    subject = state.subjects[subject_key]
+    if subject.ledger is not None:
+        effects += [ended(state, action, Reason.EXPIRED, why, moment) for _, action in sorted(subject.ledger.held.items())]
+        subject.ledger.end()
+    for decision_id, held in sorted(subject.open.items()):
+        trigger = plan.triggers.get(held.trigger_id)
+        if trigger is not None:
+            case = opened(plan, state, trigger, subject_key, subject, held, decision_id, moment)
+            effects.append(case.record(Reason.EXPIRED, why))
+    subject.open.clear()
+    return effects

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_core.crossing import settle
 from reflexarc_core.effect import Effect, RequestScore
 from reflexarc_core.engine import Engine
 from reflexarc_core.event import Event
@@ -45,6 +46,7 @@ def refolded(
     if state is not None:
         state.fired = dict(fired)
         state.ledger = _ledger(state.ledger, None if before is None else before.ledger, now)
+        settle(engine.plan, subject, state, now)
     return state
 
 

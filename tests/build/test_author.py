@@ -26,6 +26,7 @@ from reflexarc_build.author import (
     model,
     pattern,
     property_of,
+    segment,
     step,
     trigger,
     variant,
@@ -60,7 +61,7 @@ def everything() -> Any:
             ),
             "visits": feature("total", ["page_view"]),
         },
-        segments={"busy": "features.visits > 3.0"},
+        segments={"busy": "features.visits > 3.0", "loyal": segment("features.page_views > 9.0", tracked=True)},
         caps={
             "calm": cap(3, within="7d"),
             "mail": cap(1, each="day", channels=["email"], triggers=["funnel"], scope="device"),
@@ -81,6 +82,7 @@ def everything() -> Any:
                 quiet=[hours("22:00", "08:00", days=["mon"], then="drop")],
                 action="offer",
             ),
+            "regular": trigger(segment_entered=["busy", "loyal"], segment_left="busy", action="offer"),
             "buyer": trigger(condition="purchase_intent_score > 0.8", **rest),
         },
         actions={
@@ -138,6 +140,7 @@ def test_every_field_of_the_yaml_has_its_argument() -> None:
         "catalog": set(schema), "event_type": set(one["event_types"]["properties"]),
         "feature": set(one["features"]["properties"]),
         "property_of": set(one["event_types"]["properties"]["properties"]["additionalProperties"]["anyOf"][1]["properties"]),
+        "segment": set(one["segments"]["anyOf"][1]["properties"]),
         "model": set(one["models"]["properties"]), "label": set(one["models"]["properties"]["label"]["properties"]),
         "trigger": set(fields), "action": set(one["actions"]["properties"]), "cap": set(one["caps"]["properties"]),
         "pattern": set(fields["pattern"]["properties"]), "inactive": set(fields["inactive"]["properties"]),

@@ -154,6 +154,11 @@ def test_what_nothing_uses_is_said_and_builds(tmp_path: Path) -> None:
     assert [(m.line, m.message) for m in unused] == [(8, "no trigger uses action b"), (9, "nothing reads segment s")]
     file.write_text(RIGHT.replace("> 0.7", "> 0.7 && segments.s") + "segments: {s: features.page_views > 2.0}\n")
     assert check_file(file)[1] == []
+    file.write_text(RIGHT + "segments: {s: {condition: features.page_views > 2.0, tracked: true}}\n")
+    assert check_file(file)[1] == []
+    waits = "  followed: {segment_left: s, action: a}\nactions:"
+    file.write_text(RIGHT.replace("actions:", waits, 1) + "segments: {s: features.page_views > 2.0}\n")
+    assert check_file(file)[1] == []
 
 
 @pytest.mark.parametrize("held", [b"include: standard # \xff\n", b"#" * (SOURCE_BYTES_MAX + 1)], ids=["latin-1", "too long"])

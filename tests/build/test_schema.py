@@ -28,7 +28,7 @@ event_types:
 features:
   nights: {aggregation: sum, of: {purchase: item_count}, where: {currency: [EUR, USD]}, window: 90d, bucket: 3d, unit: nights}
   visits: {aggregation: total, of: [page_view]}
-segments: {busy: features.visits > 3.0}
+segments: {busy: features.visits > 3.0, loyal: {condition: features.page_views > 9.0, tracked: true}}
 caps:
   calm: {count: 3, within: 7d}
   mail: {count: 1, each: day, channels: [email], triggers: [funnel], scope: device}
@@ -45,6 +45,7 @@ triggers:
     inactive: {events: [page_view], for: 3d}
     quiet: [{from: "22:00", to: "08:00", days: [mon], then: drop}]
     action: offer
+  regular: {segment_entered: [busy, loyal], segment_left: busy, action: offer}
   buyer:
     condition: purchase_intent_score > 0.8
     {rest}
@@ -119,6 +120,8 @@ WRONG = {
     "a type that is none": RIGHT["everything"].replace("type: string, required", "type: text, required"),
     "a variant of unknown size": RIGHT["everything"].replace("plain: {share: 0.5}", "plain: {}"),
     "a filter that says nothing": RIGHT["everything"].replace('where: event.page_url == "/"', 'where: ""'),
+    "a segment without a condition": RIGHT["everything"].replace("{condition: features.page_views > 9.0, tr", "{tr"),
+    "a segment that is followed perhaps": RIGHT["everything"].replace("tracked: true", "tracked: perhaps"),
     "a step of its own kind": RIGHT["everything"].replace("{event: page_view, count: 2}", "{event: page_view, times: 2}"),
 }
 
@@ -156,6 +159,7 @@ def test_it_knows_the_fields_that_the_reader_asks_for(monkeypatch: pytest.Monkey
     assert asked["model"] == set(fields("models"))
     assert asked["trigger"] == set(trigger)
     assert asked["action"] == set(fields("actions"))
+    assert asked["segment"] == set(sections["segments"]["additionalProperties"]["anyOf"][1]["properties"])
     assert asked["pattern"] == set(trigger["pattern"]["properties"])
     assert asked["step"] == set(trigger["pattern"]["properties"]["steps"]["items"]["properties"])
     assert asked["inactive"] == set(trigger["inactive"]["properties"])

@@ -79,6 +79,19 @@ def test_policies() -> None:
     assert policy("max_age: 2h\ncooldown: 1d\npurpose: ads") == Policy(DAY, "ads", max_age_ms=7_200_000)
 
 
+LOYAL = "segments: {loyal: features.page_views > 9.0, local: event.locale == 'de'}\n"
+
+
+def test_segments_as_causes() -> None:
+    one = built("segment_entered: loyal\nsegment_left: [loyal]", LOYAL)
+    assert (one.segment_entered, one.segment_left, one.crossed, one.on) == (("loyal",), ("loyal",), ("loyal",), ())
+    assert one.condition.text == "true", "it may stand alone"
+    both = "segments: {a: {condition: features.page_views > 9.0%s}, b: features.page_views > 1.0}\n"
+    catalog = build_text(text(ON, both % ", tracked: true"))
+    assert (catalog.tracked, catalog.segments["a"].text) == (("a",), "features.page_views > 9.0")
+    assert build_text(text(ON, both % "")).tracked == ()
+
+
 def test_the_rest_of_a_trigger() -> None:
     one = built(ON + "follow: [{action: b, on: [click, dismissal], wait: 2d}]\ndry_run: true\nlife: 1h\ndeadline: 0ms")
     assert one.follows == (Follow("b", ("click", "dismissal"), 2 * DAY),)
@@ -191,6 +204,41 @@ def test_a_mistake_has_one_line_a_place_and_advice(name: str) -> None:
     of_the_whole = "on a device" in name or name == "on and a pattern"
     assert (found.file, found.line) == ("c.yaml", 3 if of_the_whole else 4 + len(fields.splitlines())), str(found)
     assert len(str(found)) < 300
+
+
+KEYED = "features: {per_page: {aggregation: count, of: [page_view], window: 7d, bucket: 1d, key: page_url}}\n"
+SEGMENTS = {
+    "a segment misspelt": ("segment_entered: loyl", LOYAL, 5, "no segment 'loyl'", "loyal?"),
+    "no segment": ("segment_left: []", LOYAL, 5, "segment_left is an empty list", "[a, b]"),
+    "a segment of events": ("segment_entered: local", LOYAL, 5, "local reads event.locale, which no subject keeps", "features"),
+    "a segment by key": (
+        "segment_entered: k", KEYED + "segments: {k: features.per_page > 1.0}\n", 5, "k reads features.per_page", "without a key",
+    ),
+    "a segment and an event": ("segment_left: loyal\n" + ON, LOYAL, 3, "a segment, and on", "a trigger for each"),
+    "a segment and a pattern": ("segment_left: loyal\n" + TWO, LOYAL, 3, "a segment, and a pattern", "a trigger for each"),
+    "a segment no device sees": (
+        "segment_left: reader", "features: {mail: {aggregation: count, of: email_open, window: 7d, bucket: 1d}}\n"
+        "segments: {reader: features.mail > 1.0}\n", 5, "reader rests on mail", "placement: server",
+    ),
+    "an event's own property": (
+        "segment_left: loyal\ncondition: event.page_url == '/'", LOYAL, 6, "nothing is named event.page_url", "event.",
+    ),
+    "tracked by event": (ON, "segments: {x: {condition: event.locale == 'de', tracked: true}}\n", 8, "x is tracked and", "key"),
+    "tracked without a condition": (ON, "segments: {x: {tracked: true}}\n", 8, "segment x has no condition", "condition:"),
+    "tracked, if you like": (
+        ON, "segments: {x: {condition: features.page_views > 1.0, tracked: maybe}}\n", 8, "tracked is 'maybe'", "true or false",
+    ),
+    "with more": (ON, "segments: {x: {condition: features.page_views > 1.0, of: y}}\n", 8, "has no field 'of'", "known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_a_segment_that_cannot_be_followed(name: str) -> None:
+    fields, head, line, message, hint = SEGMENTS[name]
+    with pytest.raises(SourceError) as caught:
+        build_text(text(fields, head), "c.yaml")
+    found = [(m.line, message in m.message, hint in m.hint) for m in caught.value.mistakes]
+    assert found == [(line, True, True)], str(caught.value)
 
 
 CAPS = {

@@ -11,7 +11,7 @@ import pytest
 from tests.cases.playing import EnginePlayer, ReferencePlayer, differences
 
 HERE = Path(__file__).parent
-FILES = ("patterns", "policies", "hours", "precedence")
+FILES = ("patterns", "policies", "hours", "segments", "precedence")
 
 
 def cases(*, plain: bool) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reflexarc_build.reader import build_text
 from reflexarc_core.chain import Instance
 from reflexarc_core.event import Event
 from reflexarc_core.ledger import Ledger
@@ -35,3 +36,22 @@ def test_a_wait_that_is_over_came_already() -> None:
 
 def test_a_wait_whose_events_are_somebody_elses_now_is_gone() -> None:
     assert again("purchase", T0 + 1).instances == {}
+
+
+def test_who_is_in_a_segment_is_in_it_as_of_now_and_nobody_is_told() -> None:
+    catalog = build_text("""
+include: standard
+features: {visits: {aggregation: count, of: [page_view], window: 1d, bucket: 6h}}
+segments: {regular: features.visits > 0.0, known: subject.known}
+triggers: {t: {segment_left: [regular, known], placement: server, action: a}}
+actions: {a: {}}
+""")
+    event = Event("e1", "page_view", WHO, T0, {"page_url": "/"})
+
+    def inside(now: int) -> tuple[list[str], int]:
+        made = refolded(catalog, {}, WHO, [(T0, event)], lambda requests: [], {}, None, now)
+        assert made is not None and made.membership is not None
+        return made.membership.inside, made.membership.due_time
+
+    assert inside(T0) == (["known", "regular"], T0 + 6 * HOUR)
+    assert inside(T0 + 24 * HOUR) == (["known"], 0), "a look that is over came already"

@@ -40,7 +40,7 @@ class Change:
 
 
 def differ(old: Catalog, new: Catalog) -> list[Change]:
-    """Every definition that is not the same in both, by section and name; the version's text and the test subjects too."""
+    """Every definition that is not the same in both, by section and name; version, test subjects and what is tracked too."""
     before, after = old.to_plain(), new.to_plain()
     found: list[Change] = []
     for section, word in SECTIONS:
@@ -50,7 +50,7 @@ def differ(old: Catalog, new: Catalog) -> list[Change]:
                 found.append(Change(word, name, "added" if name in other else "removed"))
             elif one[name] != other[name]:
                 found.append(Change(word, name, "changed", tuple(_fields(one[name], other[name]))))
-    for name in ("version", "test_subjects"):
+    for name in ("version", "test_subjects", "tracked"):
         if before.get(name) != after.get(name):
             found.append(
                 Change(
