@@ -61,6 +61,20 @@ def purchase_intent(**words: Any) -> None:
     _run("purchase_intent", **words)
 
 
+@evaluate.command("content_interest", short_help="Content interest: Collaborative Filtering.")
+@click.option("--events", type=FILE, metavar="FILE", required=True, help="A log of events: CSV, TSV or JSON lines, also .gz.")
+@click.option("--map", "mapping", metavar="M", help="Mapping of the log: a YAML file or a shipped name.")
+@click.option("--k", type=click.IntRange(1, 1_000), default=20, show_default=True, help="Length of the list that is judged.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Training and intervals.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def content_interest(events: Path, mapping: str | None, k: int, seed: int, as_json: bool) -> None:
+    """What will this subject want next? The last new item of everybody, looked for in a ranking that never saw it."""
+    from reflexarc_cli.evaluating.interest import evaluate_file, page
+
+    figures = {**evaluate_file(events, mapping, k, seed, Progress()), "peak_mb": peak_mb()}
+    click.echo(json.dumps(figures) if as_json else page(figures), nl=as_json)
+
+
 def _run(
     model_id: str, events: Path | None, mapping: str | None, cut: str | None, horizon: str | None, goal: str | None,
     active_within: str | None, table: Path | None, label: str | None, positive: str | None, time: str | None, drop: str | None,

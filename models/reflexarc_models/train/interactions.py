@@ -6,7 +6,8 @@ is `reflexarc_core.interaction`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,38 +100,37 @@ def gather(events: Iterable[Event]) -> Interactions:
     an artifact cannot hold.
     """
     subjects: dict[str, int] = {}
-    items: dict[str, int] = {}
-    rows: list[tuple[int, int, int, float]] = []
+    item_ids: dict[str, int] = {}
+    subject, times, items, weights = array("q"), array("q"), array("i"), array("f")
     for event in events:
         found = interaction_of(event.event_type, event.properties)
         if found is not None and len(found[0].encode()) <= ITEM_ID_BYTES_MAX:
-            item, weight = found
-            row = (
-                subjects.setdefault(event.subject, len(subjects)),
-                event.event_time,
-                items.setdefault(item, len(items)),
-                weight,
-            )
-            rows.append(row)
-    return sequences(tuple(subjects), tuple(items), rows)
+            subject.append(subjects.setdefault(event.subject, len(subjects)))
+            times.append(event.event_time)
+            items.append(item_ids.setdefault(found[0], len(item_ids)))
+            weights.append(found[1])
+    return sequences(
+        tuple(subjects), tuple(item_ids), np.array(subject, dtype=np.int64), np.array(times, dtype=np.int64),
+        np.array(items, dtype=np.int32), np.array(weights, dtype=np.float32),
+    )  # fmt: skip
 
 
 def of_history(log: History) -> Interactions:
     """Interactions of a log that was gathered for training, in its order. Beyond ITEM_COUNT_MAX as `gather`."""
     held = np.flatnonzero(log.items >= 0)
     subject = np.repeat(np.arange(len(log.subjects), dtype=np.int64), np.diff(log.starts))[held]
-    rows = list(
-        zip(subject.tolist(), log.nows[held].tolist(), log.items[held].tolist(), log.item_weights[held].tolist(), strict=True)
-    )
-    return sequences(log.subjects, log.item_ids, rows)
+    return sequences(log.subjects, log.item_ids, subject, log.nows[held], log.items[held], log.item_weights[held])
 
 
-def sequences(subjects: tuple[str, ...], item_ids: tuple[str, ...], rows: Sequence[tuple[int, int, int, float]]) -> Interactions:
-    """Interactions of rows (subject number, time, item number, weight) in log order."""
-    subject = np.array([row[0] for row in rows], dtype=np.int64)
-    times = np.array([row[1] for row in rows], dtype=np.int64)
-    items = np.array([row[2] for row in rows], dtype=np.int32)
-    weights = np.array([row[3] for row in rows], dtype=np.float32)
+def sequences(
+    subjects: tuple[str, ...],
+    item_ids: tuple[str, ...],
+    subject: NDArray[np.int64],
+    times: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+) -> Interactions:
+    """Interactions of columns in log order: subject number, time, item number, weight."""
     if len(item_ids) > ITEM_COUNT_MAX:
         popular = np.argsort(-np.bincount(items, minlength=len(item_ids)), kind="stable")[:ITEM_COUNT_MAX]
         number = np.full(len(item_ids), -1, dtype=np.int32)

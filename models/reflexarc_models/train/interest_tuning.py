@@ -175,7 +175,7 @@ class _Check:
             for subject, target in self._judged():
                 preference = vectors @ tastes[subject]
                 part = slice(self.log.starts[subject], self.log.starts[subject + 1])
-                last = _last_distinct(self.log.items[part], window)
+                last = last_distinct(self.log.items[part], window)
                 spoken = linked(factors, last)
                 hidden = self._items(subject)
                 for share, of_share in places.items():
@@ -225,7 +225,7 @@ class _Check:
         return float(ndcg(np.array(places, dtype=np.int64), 100).mean())
 
 
-def _last_distinct(items: NDArray[np.int32], count: int) -> list[int]:
+def last_distinct(items: NDArray[np.int32], count: int) -> list[int]:
     """The last `count` distinct items, most recent last, as a device keeps them."""
     found: dict[int, None] = {}
     for item in reversed(items.tolist()):
