@@ -69,7 +69,8 @@ class Backend:
         return explained_there(trigger_id, subject, answer)
 
     def results(self) -> dict[str, Any]:
-        """Per trigger: decisions by last reason, both sides of the holdout with their goals, the lift and its interval."""
+        """Per trigger: decisions by last reason, both sides of the holdout with their goals, the lift and its intervals; the same
+        of each variant. Sides are by assignment: `treated` is also who was not reached by the action, `acted` who was."""
         from reflexarc_proto.v1 import report_service_pb2 as messages
         from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
         from reflexarc_proto.wire import reason_from_proto
@@ -81,16 +82,25 @@ class Backend:
                     "reasons": {str(reason_from_proto(r.reason)): r.count for r in row.reasons},
                     "treated": row.treated.subject_count,
                     "treated_goals": row.treated.goal_count,
+                    "acted": row.treated.acted_count,
                     "held_out": row.held_out.subject_count,
                     "held_out_goals": row.held_out.goal_count,
                     "goal": list(row.goal_event_types),
                     "goal_within_ms": row.goal_within_ms,
-                    "lift": row.lift.difference if row.HasField("lift") else None,
-                    "lift_low": row.lift.low if row.HasField("lift") else None,
-                    "lift_high": row.lift.high if row.HasField("lift") else None,
+                    **_lift(row),
+                    "variants": {
+                        one.name: {
+                            "treated": one.arm.subject_count,
+                            "treated_goals": one.arm.goal_count,
+                            "acted": one.arm.acted_count,
+                            **_lift(one),
+                        }
+                        for one in row.variants
+                    },
                     "outcomes": {o.kind: o.count for o in row.outcomes},
                     "open_windows": row.open_window_count,
                     "crossed": row.crossed_count,
+                    "variant_crossed": row.variant_crossed_count,
                 }
                 for row in answer.triggers
             }
@@ -238,6 +248,19 @@ class Backend:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lift(row: Any) -> dict[str, float | None]:
+    """The lift of a trigger or a variant and both its intervals; None without one."""
+    there = row.lift if row.HasField("lift") else None
+    named = {
+        "lift": "difference",
+        "lift_low": "low",
+        "lift_high": "high",
+        "always_low": "always_low",
+        "always_high": "always_high",
+    }
+    return {name: None if there is None else getattr(there, field) for name, field in named.items()}
 
 
 def fields(message: Any) -> dict[str, Any]:

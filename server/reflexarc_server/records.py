@@ -84,5 +84,5 @@ def _decision_row(decision: Decision) -> DecisionRow:
     reason = f"{decision.mode}:{decision.reason.value}" if decision.mode else decision.reason.value
     return DecisionRow(
         decision.decision_id, decision.record, decision.trigger_id, decision.subject, reason, decision.decision_time,
-        decision.placement,
+        decision.placement, decision.variant,
     )  # fmt: skip

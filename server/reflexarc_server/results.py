@@ -1,45 +1,35 @@
 """Results: what triggers brought, against their holdout.
 
-Owns the statistics and the rule of the join (rule 23): the goal counts inside the window behind a subject's first
-fired or held-out decision, the same way for both. Reads the store, changes nothing.
+Owns the rule of the join (rule 23): by *assignment*, whether the action then came or not (held and expired, dropped, never
+fetched), the goal counts inside the window behind a subject's first assigned decision, the same way for both sides. Reads the
+store, changes nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.decision import Reason
+from reflexarc_core.trigger import Trigger
+from reflexarc_server.intervals import Arm, Lift, lift_of
 from reflexarc_server.links import Links
-from reflexarc_server.store.port import Store
-
-Z: Final = 1.959963984540054
-"""Standard normal quantile of 97.5 %: two-sided 95 %."""
+from reflexarc_server.store.port import Assigned, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Lift:
-    """Difference of two shares and its 95 % interval."""
+class VariantResult:
+    """One variant against the whole holdout. lift: None without a goal or with an empty side."""
 
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One side of the split: subjects, and how many reached the goal."""
-
-    subject_count: int
-    goal_count: int
+    name: str
+    arm: Arm
+    lift: Lift | None
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerResult:
-    """One trigger. reasons: decisions by last reason. lift: None without a goal or with an empty side."""
+    """One trigger. reasons: decisions by last reason. lift: None without a goal or with an empty side. crossed_count: subjects
+    with two assignments; variant_crossed_count: with two variants, which are in the effect and in no variant."""
 
     trigger_id: str
     reasons: tuple[tuple[str, int], ...]
@@ -51,32 +41,19 @@ class TriggerResult:
     open_window_count: int
     crossed_count: int
     outcomes: tuple[tuple[str, int], ...]
+    variants: tuple[VariantResult, ...]
+    variant_crossed_count: int
 
 
-def wilson(count: int, of: int, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval of a share (E. B. Wilson, JASA 22, 1927). of: over 0."""
-    share = count / of
-    middle = share + z * z / (2 * of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    scale = 1 + z * z / of
-    return (middle - half) / scale, (middle + half) / scale
+@dataclass(slots=True)
+class _Person:
+    """What was assigned to one person. first: their first assigned decision; sides, variants: all they ever had."""
 
-
-def newcombe(treated: Arm, held_out: Arm, z: float = Z) -> Lift | None:
-    """Difference of shares with Newcombe's hybrid score interval (R. G. Newcombe, Statistics in Medicine 17, 1998,
-    method 10). None when a side is empty."""
-    if not treated.subject_count or not held_out.subject_count:
-        return None
-    p1 = treated.goal_count / treated.subject_count
-    p2 = held_out.goal_count / held_out.subject_count
-    low1, high1 = wilson(treated.goal_count, treated.subject_count, z)
-    low2, high2 = wilson(held_out.goal_count, held_out.subject_count, z)
-    difference = p1 - p2
-    return Lift(
-        difference,
-        difference - math.sqrt((p1 - low1) ** 2 + (high2 - p2) ** 2),
-        difference + math.sqrt((high1 - p1) ** 2 + (p2 - low2) ** 2),
-    )
+    first: Assigned
+    sides: set[bool] = field(default_factory=set)
+    variants: set[str] = field(default_factory=set)
+    is_acted: bool = False
+    is_goal: bool = False
 
 
 class Results:
@@ -100,28 +77,25 @@ class Results:
     def _one(self, catalog: Catalog, trigger_id: str, reasons: dict[str, int], now: int, since: int, until: int) -> TriggerResult:
         trigger = catalog.triggers.get(trigger_id)
         goal = trigger.goal if trigger is not None else None
-        by_subject = trigger is None or trigger.policy.holdout is None or trigger.policy.holdout.unit == "subject"
-        first: dict[str, tuple[str, int]] = {}
-        crossed: set[str] = set()
-        for subject, reason, decision_time in self._store.arms(trigger_id, since, until):
-            person = self._links.canonical(subject)
-            kept = first.setdefault(person, (reason, decision_time))
-            if by_subject and kept[0] != reason:
-                crossed.add(person)
-        subjects = {Reason.FIRED.value: 0, Reason.HOLDOUT.value: 0}
-        goals = dict(subjects)
+        people = self._people(trigger_id, since, until)
+        # By session or device, one person has several units, and they may well be on both sides.
+        holdout = trigger.policy.holdout if trigger is not None else None
+        crossed = {name for name, one in people.items() if len(one.sides) > 1 and (holdout is None or holdout.unit == "subject")}
+        counted = {name: one for name, one in people.items() if name not in crossed}
         open_windows = 0
-        for subject, (reason, decision_time) in first.items():
-            if subject in crossed:
-                continue
-            subjects[reason] += 1
-            if goal is not None:
-                end = decision_time + goal.within_ms
+        if goal is not None:
+            for name, one in counted.items():
+                begin, end = one.first.decision_time, one.first.decision_time + goal.within_ms
                 open_windows += end > now
-                members = self._links.members(subject)
-                goals[reason] += any(self._store.reached(each, goal.event_types, decision_time, end) for each in members)
-        treated = Arm(subjects[Reason.FIRED], goals[Reason.FIRED])
-        held_out = Arm(subjects[Reason.HOLDOUT], goals[Reason.HOLDOUT])
+                one.is_goal = any(self._store.reached(each, goal.event_types, begin, end) for each in self._links.members(name))
+        treated = _arm(one for one in counted.values() if not one.first.is_held_out)
+        held_out = _arm(one for one in counted.values() if one.first.is_held_out)
+        torn = _torn(trigger, counted)
+        names = {one.first.variant for one in counted.values()} | _variants_of(trigger)
+        variants = [
+            (name, _arm(one for key, one in counted.items() if one.first.variant == name and key not in torn))
+            for name in sorted(names - {""})
+        ]
         return TriggerResult(
             trigger_id=trigger_id,
             reasons=tuple(sorted(reasons.items())),
@@ -129,8 +103,41 @@ class Results:
             held_out=held_out,
             goal_event_types=goal.event_types if goal is not None else (),
             goal_within_ms=goal.within_ms if goal is not None else 0,
-            lift=newcombe(treated, held_out) if goal is not None else None,
+            lift=lift_of(treated, held_out) if goal is not None else None,
             open_window_count=open_windows,
             crossed_count=len(crossed),
             outcomes=tuple(self._store.outcomes(trigger_id)),
+            variants=tuple(
+                VariantResult(name, arm, lift_of(arm, held_out) if goal is not None else None) for name, arm in variants
+            ),
+            variant_crossed_count=len(torn),
         )
+
+    def _people(self, trigger_id: str, since: int, until: int) -> dict[str, _Person]:
+        """Everybody the trigger assigned to a side, linked subjects as one."""
+        people: dict[str, _Person] = {}
+        for assigned in self._store.assigned(trigger_id, since, until):
+            one = people.setdefault(self._links.canonical(assigned.subject), _Person(assigned))
+            one.sides.add(assigned.is_held_out)
+            one.is_acted |= assigned.is_acted
+            if assigned.variant:
+                one.variants.add(assigned.variant)
+        return people
+
+
+def _arm(people: Iterable[_Person]) -> Arm:
+    held = list(people)
+    return Arm(len(held), sum(one.is_goal for one in held), sum(one.is_acted for one in held))
+
+
+def _torn(trigger: Trigger | None, people: dict[str, _Person]) -> set[str]:
+    """Who had two variants though each person has one: linked later, each with its own."""
+    variants = trigger.policy.variants if trigger is not None else None
+    if variants is not None and variants.unit != "subject":
+        return set()
+    return {name for name, one in people.items() if len(one.variants) > 1}
+
+
+def _variants_of(trigger: Trigger | None) -> set[str]:
+    variants = trigger.policy.variants if trigger is not None else None
+    return {way.name for way in variants.ways} if variants is not None else set()

@@ -26,7 +26,7 @@ from reflexarc_proto.v1 import decision_pb2 as reflexarc__proto_dot_v1_dot_decis
 from reflexarc_proto.v1 import event_pb2 as reflexarc__proto_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'reflexarc_proto/v1/report_service.proto\x12\x0creflexarc.v1\x1a!reflexarc_proto/v1/decision.proto\x1a\x1ereflexarc_proto/v1/event.proto\"S\n\x15\x45xplainTriggerRequest\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\xab\x01\n\x0f\x45xplainedClause\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x39\n\x06values\x18\x03 \x03(\x0b\x32).reflexarc.v1.ExplainedClause.ValuesEntry\x12\x0f\n\x07message\x18\x04 \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x0e\x45xplainedCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.reflexarc.v1.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf4\x01\n\x16\x45xplainTriggerResponse\x12.\n\x07\x63lauses\x18\x01 \x03(\x0b\x32\x1d.reflexarc.v1.ExplainedClause\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.reflexarc.v1.ExplainedCheck\x12\x11\n\tunder_way\x18\x03 \x03(\t\x12)\n\tdecisions\x18\x04 \x03(\x0b\x32\x16.reflexarc.v1.Decision\x12\x16\n\x0e\x63\x61talog_digest\x18\x05 \x01(\t\x12\r\n\x05lines\x18\x06 \x03(\t\x12\x17\n\x0f\x63\x61talog_version\x18\x07 \x01(\t\"P\n\x11GetResultsRequest\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\x12\x12\n\nsince_time\x18\x02 \x01(\x03\x12\x12\n\nuntil_time\x18\x03 \x01(\x03\"B\n\x0bReasonCount\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.reflexarc.v1.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"+\n\x0cOutcomeCount\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"0\n\x03\x41rm\x12\x15\n\rsubject_count\x18\x01 \x01(\x03\x12\x12\n\ngoal_count\x18\x02 \x01(\x03\"\xcc\x02\n\rTriggerResult\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12*\n\x07reasons\x18\x02 \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\"\n\x07treated\x18\x03 \x01(\x0b\x32\x11.reflexarc.v1.Arm\x12#\n\x08held_out\x18\x04 \x01(\x0b\x32\x11.reflexarc.v1.Arm\x12\x18\n\x10goal_event_types\x18\x05 \x03(\t\x12\x16\n\x0egoal_within_ms\x18\x06 \x01(\x03\x12 \n\x04lift\x18\x07 \x01(\x0b\x32\x12.reflexarc.v1.Lift\x12\x19\n\x11open_window_count\x18\x08 \x01(\x03\x12,\n\x08outcomes\x18\t \x03(\x0b\x32\x1a.reflexarc.v1.OutcomeCount\x12\x15\n\rcrossed_count\x18\n \x01(\x03\"5\n\x04Lift\x12\x12\n\ndifference\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"X\n\x12GetResultsResponse\x12-\n\x08triggers\x18\x01 \x03(\x0b\x32\x1b.reflexarc.v1.TriggerResult\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\"\x9f\x01\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\ntrigger_id\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x06reason\x18\x05 \x01(\x0e\x32\x14.reflexarc.v1.Reason\"[\n\x15ListDecisionsResponse\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.reflexarc.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12\x43ountEventsRequest\x12\x13\n\x0b\x65vent_types\x18\x01 \x03(\t\"Z\n\x0e\x45ventTypeCount\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x12\n\nfirst_time\x18\x03 \x01(\x03\x12\x11\n\tlast_time\x18\x04 \x01(\x03\"C\n\x13\x43ountEventsResponse\x12,\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1c.reflexarc.v1.EventTypeCount2\xeb\x02\n\rReportService\x12O\n\nGetResults\x12\x1f.reflexarc.v1.GetResultsRequest\x1a .reflexarc.v1.GetResultsResponse\x12X\n\rListDecisions\x12\".reflexarc.v1.ListDecisionsRequest\x1a#.reflexarc.v1.ListDecisionsResponse\x12R\n\x0b\x43ountEvents\x12 .reflexarc.v1.CountEventsRequest\x1a!.reflexarc.v1.CountEventsResponse\x12[\n\x0e\x45xplainTrigger\x12#.reflexarc.v1.ExplainTriggerRequest\x1a$.reflexarc.v1.ExplainTriggerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'reflexarc_proto/v1/report_service.proto\x12\x0creflexarc.v1\x1a!reflexarc_proto/v1/decision.proto\x1a\x1ereflexarc_proto/v1/event.proto\"S\n\x15\x45xplainTriggerRequest\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\"\xab\x01\n\x0f\x45xplainedClause\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x39\n\x06values\x18\x03 \x03(\x0b\x32).reflexarc.v1.ExplainedClause.ValuesEntry\x12\x0f\n\x07message\x18\x04 \x01(\t\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"T\n\x0e\x45xplainedCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06reason\x18\x02 \x01(\x0e\x32\x14.reflexarc.v1.Reason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf4\x01\n\x16\x45xplainTriggerResponse\x12.\n\x07\x63lauses\x18\x01 \x03(\x0b\x32\x1d.reflexarc.v1.ExplainedClause\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.reflexarc.v1.ExplainedCheck\x12\x11\n\tunder_way\x18\x03 \x03(\t\x12)\n\tdecisions\x18\x04 \x03(\x0b\x32\x16.reflexarc.v1.Decision\x12\x16\n\x0e\x63\x61talog_digest\x18\x05 \x01(\t\x12\r\n\x05lines\x18\x06 \x03(\t\x12\x17\n\x0f\x63\x61talog_version\x18\x07 \x01(\t\"P\n\x11GetResultsRequest\x12\x13\n\x0btrigger_ids\x18\x01 \x03(\t\x12\x12\n\nsince_time\x18\x02 \x01(\x03\x12\x12\n\nuntil_time\x18\x03 \x01(\x03\"B\n\x0bReasonCount\x12$\n\x06reason\x18\x01 \x01(\x0e\x32\x14.reflexarc.v1.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"+\n\x0cOutcomeCount\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"E\n\x03\x41rm\x12\x15\n\rsubject_count\x18\x01 \x01(\x03\x12\x12\n\ngoal_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x61\x63ted_count\x18\x03 \x01(\x03\"\x9a\x03\n\rTriggerResult\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12*\n\x07reasons\x18\x02 \x03(\x0b\x32\x19.reflexarc.v1.ReasonCount\x12\"\n\x07treated\x18\x03 \x01(\x0b\x32\x11.reflexarc.v1.Arm\x12#\n\x08held_out\x18\x04 \x01(\x0b\x32\x11.reflexarc.v1.Arm\x12\x18\n\x10goal_event_types\x18\x05 \x03(\t\x12\x16\n\x0egoal_within_ms\x18\x06 \x01(\x03\x12 \n\x04lift\x18\x07 \x01(\x0b\x32\x12.reflexarc.v1.Lift\x12\x19\n\x11open_window_count\x18\x08 \x01(\x03\x12,\n\x08outcomes\x18\t \x03(\x0b\x32\x1a.reflexarc.v1.OutcomeCount\x12\x15\n\rcrossed_count\x18\n \x01(\x03\x12-\n\x08variants\x18\x0b \x03(\x0b\x32\x1b.reflexarc.v1.VariantResult\x12\x1d\n\x15variant_crossed_count\x18\x0c \x01(\x03\"_\n\rVariantResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x03\x61rm\x18\x02 \x01(\x0b\x32\x11.reflexarc.v1.Arm\x12 \n\x04lift\x18\x03 \x01(\x0b\x32\x12.reflexarc.v1.Lift\"^\n\x04Lift\x12\x12\n\ndifference\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x12\n\nalways_low\x18\x04 \x01(\x01\x12\x13\n\x0b\x61lways_high\x18\x05 \x01(\x01\"X\n\x12GetResultsResponse\x12-\n\x08triggers\x18\x01 \x03(\x0b\x32\x1b.reflexarc.v1.TriggerResult\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\"\x9f\x01\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\ntrigger_id\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12$\n\x06reason\x18\x05 \x01(\x0e\x32\x14.reflexarc.v1.Reason\"[\n\x15ListDecisionsResponse\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.reflexarc.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12\x43ountEventsRequest\x12\x13\n\x0b\x65vent_types\x18\x01 \x03(\t\"Z\n\x0e\x45ventTypeCount\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x12\n\nfirst_time\x18\x03 \x01(\x03\x12\x11\n\tlast_time\x18\x04 \x01(\x03\"C\n\x13\x43ountEventsResponse\x12,\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1c.reflexarc.v1.EventTypeCount2\xeb\x02\n\rReportService\x12O\n\nGetResults\x12\x1f.reflexarc.v1.GetResultsRequest\x1a .reflexarc.v1.GetResultsResponse\x12X\n\rListDecisions\x12\".reflexarc.v1.ListDecisionsRequest\x1a#.reflexarc.v1.ListDecisionsResponse\x12R\n\x0b\x43ountEvents\x12 .reflexarc.v1.CountEventsRequest\x1a!.reflexarc.v1.CountEventsResponse\x12[\n\x0e\x45xplainTrigger\x12#.reflexarc.v1.ExplainTriggerRequest\x1a$.reflexarc.v1.ExplainTriggerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,23 +52,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTCOMECOUNT']._serialized_start=866
   _globals['_OUTCOMECOUNT']._serialized_end=909
   _globals['_ARM']._serialized_start=911
-  _globals['_ARM']._serialized_end=959
-  _globals['_TRIGGERRESULT']._serialized_start=962
-  _globals['_TRIGGERRESULT']._serialized_end=1294
-  _globals['_LIFT']._serialized_start=1296
-  _globals['_LIFT']._serialized_end=1349
-  _globals['_GETRESULTSRESPONSE']._serialized_start=1351
-  _globals['_GETRESULTSRESPONSE']._serialized_end=1439
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=1442
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=1601
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1603
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1694
-  _globals['_COUNTEVENTSREQUEST']._serialized_start=1696
-  _globals['_COUNTEVENTSREQUEST']._serialized_end=1737
-  _globals['_EVENTTYPECOUNT']._serialized_start=1739
-  _globals['_EVENTTYPECOUNT']._serialized_end=1829
-  _globals['_COUNTEVENTSRESPONSE']._serialized_start=1831
-  _globals['_COUNTEVENTSRESPONSE']._serialized_end=1898
-  _globals['_REPORTSERVICE']._serialized_start=1901
-  _globals['_REPORTSERVICE']._serialized_end=2264
+  _globals['_ARM']._serialized_end=980
+  _globals['_TRIGGERRESULT']._serialized_start=983
+  _globals['_TRIGGERRESULT']._serialized_end=1393
+  _globals['_VARIANTRESULT']._serialized_start=1395
+  _globals['_VARIANTRESULT']._serialized_end=1490
+  _globals['_LIFT']._serialized_start=1492
+  _globals['_LIFT']._serialized_end=1586
+  _globals['_GETRESULTSRESPONSE']._serialized_start=1588
+  _globals['_GETRESULTSRESPONSE']._serialized_end=1676
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=1679
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=1838
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1840
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1931
+  _globals['_COUNTEVENTSREQUEST']._serialized_start=1933
+  _globals['_COUNTEVENTSREQUEST']._serialized_end=1974
+  _globals['_EVENTTYPECOUNT']._serialized_start=1976
+  _globals['_EVENTTYPECOUNT']._serialized_end=2066
+  _globals['_COUNTEVENTSRESPONSE']._serialized_start=2068
+  _globals['_COUNTEVENTSRESPONSE']._serialized_end=2135
+  _globals['_REPORTSERVICE']._serialized_start=2138
+  _globals['_REPORTSERVICE']._serialized_end=2501
 # @@protoc_insertion_point(module_scope)

@@ -282,19 +282,23 @@ class Arm(_message.Message):
 
     SUBJECT_COUNT_FIELD_NUMBER: _builtins.int
     GOAL_COUNT_FIELD_NUMBER: _builtins.int
+    ACTED_COUNT_FIELD_NUMBER: _builtins.int
     subject_count: _builtins.int
-    """Subjects whose first fired or held-out decision is on this side."""
+    """Subjects that were assigned to this side by their first decision that reached the split, whether the action then came or not."""
     goal_count: _builtins.int
     """How many of them reached the goal within the window from that decision."""
+    acted_count: _builtins.int
+    """How many of them an action was given out for; that of the others is still held, was dropped for the hour, or ended before it."""
     def __init__(
         self,
         *,
         subject_count: _builtins.int = ...,
         goal_count: _builtins.int = ...,
+        acted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal_count", b"goal_count", "subject_count", b"subject_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acted_count", b"acted_count", "goal_count", b"goal_count", "subject_count", b"subject_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,6 +320,8 @@ class TriggerResult(_message.Message):
     OPEN_WINDOW_COUNT_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     CROSSED_COUNT_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    VARIANT_CROSSED_COUNT_FIELD_NUMBER: _builtins.int
     trigger_id: _builtins.str
     """The trigger."""
     goal_within_ms: _builtins.int
@@ -324,13 +330,15 @@ class TriggerResult(_message.Message):
     """Subjects whose window was still open at the server's time; they are counted as they stand."""
     crossed_count: _builtins.int
     """Subjects that were on both sides (linked later): left out of both."""
+    variant_crossed_count: _builtins.int
+    """Subjects that had two variants (linked later): counted among the treated, left out of each variant."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
         """Decisions by the reason of their last record. Empty means it never decided."""
 
     @_builtins.property
     def treated(self) -> Global___Arm:
-        """The subjects acted on."""
+        """The subjects assigned to be acted on."""
 
     @_builtins.property
     def held_out(self) -> Global___Arm:
@@ -350,6 +358,10 @@ class TriggerResult(_message.Message):
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeCount]:
         """Outcomes that name a decision of this trigger. Empty means none came back."""
 
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantResult]:
+        """One per variant, by name. Empty means the trigger has none."""
+
     def __init__(
         self,
         *,
@@ -363,14 +375,50 @@ class TriggerResult(_message.Message):
         open_window_count: _builtins.int = ...,
         outcomes: _abc.Iterable[Global___OutcomeCount] | None = ...,
         crossed_count: _builtins.int = ...,
+        variants: _abc.Iterable[Global___VariantResult] | None = ...,
+        variant_crossed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["held_out", b"held_out", "lift", b"lift", "treated", b"treated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crossed_count", b"crossed_count", "goal_event_types", b"goal_event_types", "goal_within_ms", b"goal_within_ms", "held_out", b"held_out", "lift", b"lift", "open_window_count", b"open_window_count", "outcomes", b"outcomes", "reasons", b"reasons", "treated", b"treated", "trigger_id", b"trigger_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crossed_count", b"crossed_count", "goal_event_types", b"goal_event_types", "goal_within_ms", b"goal_within_ms", "held_out", b"held_out", "lift", b"lift", "open_window_count", b"open_window_count", "outcomes", b"outcomes", "reasons", b"reasons", "treated", b"treated", "trigger_id", b"trigger_id", "variant_crossed_count", b"variant_crossed_count", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TriggerResult: _TypeAlias = TriggerResult  # noqa: Y015
+
+@_typing.final
+class VariantResult(_message.Message):
+    """Results of one variant, against the whole holdout."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    LIFT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The variant."""
+    @_builtins.property
+    def arm(self) -> Global___Arm:
+        """The subjects assigned to it."""
+
+    @_builtins.property
+    def lift(self) -> Global___Lift:
+        """Its effect. Missing means a side is empty or there is no goal."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        arm: Global___Arm | None = ...,
+        lift: Global___Lift | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "lift", b"lift"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "lift", b"lift", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VariantResult: _TypeAlias = VariantResult  # noqa: Y015
 
 @_typing.final
 class Lift(_message.Message):
@@ -381,11 +429,17 @@ class Lift(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     LOW_FIELD_NUMBER: _builtins.int
     HIGH_FIELD_NUMBER: _builtins.int
+    ALWAYS_LOW_FIELD_NUMBER: _builtins.int
+    ALWAYS_HIGH_FIELD_NUMBER: _builtins.int
     difference: _builtins.float
     """Share of goals among the treated minus share among the held-out, -1 to 1."""
     low: _builtins.float
     """Lower end of the 95 % interval (Newcombe's, of two Wilson score intervals)."""
     high: _builtins.float
+    """Upper end of it."""
+    always_low: _builtins.float
+    """Lower end of the 95 % interval that holds however often it is looked at (a normal-mixture confidence sequence)."""
+    always_high: _builtins.float
     """Upper end of it."""
     def __init__(
         self,
@@ -393,10 +447,12 @@ class Lift(_message.Message):
         difference: _builtins.float = ...,
         low: _builtins.float = ...,
         high: _builtins.float = ...,
+        always_low: _builtins.float = ...,
+        always_high: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "high", b"high", "low", b"low"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always_high", b"always_high", "always_low", b"always_low", "difference", b"difference", "high", b"high", "low", b"low"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceServicer
 from reflexarc_proto.wire import reason_from_proto, reason_to_proto, subject_from_proto
 from reflexarc_server.clock import Clock
 from reflexarc_server.fold import Fold
+from reflexarc_server.intervals import Arm, Lift
 from reflexarc_server.live import Switch
 from reflexarc_server.results import Results, TriggerResult
 from reflexarc_server.store.port import Store
@@ -104,17 +105,28 @@ def _encode(result: TriggerResult) -> messages.TriggerResult:
     message = messages.TriggerResult(
         trigger_id=result.trigger_id,
         reasons=[messages.ReasonCount(reason=reason_to_proto(Reason(reason)), count=count) for reason, count in result.reasons],
-        treated=messages.Arm(subject_count=result.treated.subject_count, goal_count=result.treated.goal_count),
-        held_out=messages.Arm(subject_count=result.held_out.subject_count, goal_count=result.held_out.goal_count),
+        treated=_arm(result.treated),
+        held_out=_arm(result.held_out),
         goal_event_types=result.goal_event_types,
         goal_within_ms=result.goal_within_ms,
+        lift=_lift(result.lift),
         open_window_count=result.open_window_count,
         outcomes=[messages.OutcomeCount(kind=kind, count=count) for kind, count in result.outcomes],
         crossed_count=result.crossed_count,
+        variant_crossed_count=result.variant_crossed_count,
     )
-    if result.lift is not None:
-        message.lift.SetInParent()
-        message.lift.difference = result.lift.difference
-        message.lift.low = result.lift.low
-        message.lift.high = result.lift.high
+    for one in result.variants:
+        message.variants.add(name=one.name, arm=_arm(one.arm), lift=_lift(one.lift))
     return message
+
+
+def _arm(arm: Arm) -> messages.Arm:
+    return messages.Arm(subject_count=arm.subject_count, goal_count=arm.goal_count, acted_count=arm.acted_count)
+
+
+def _lift(lift: Lift | None) -> messages.Lift | None:
+    if lift is None:
+        return None
+    return messages.Lift(
+        difference=lift.difference, low=lift.low, high=lift.high, always_low=lift.always_low, always_high=lift.always_high
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from reflexarc_core.value import frozen
 
@@ -63,6 +63,20 @@ class DecisionRow:
     reason: str
     decision_time: int
     placement: str
+    variant: str = ""
+
+
+class Assigned(NamedTuple):
+    """A record of a decision that reached the split: whose, when (ms), on which side, in which variant (empty for none).
+
+    is_acted: it handed the action over; a decision that was held back by the hour may have another record that did.
+    """
+
+    subject: str
+    decision_time: int
+    is_held_out: bool
+    is_acted: bool
+    variant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +189,11 @@ class Store(Protocol):
         ...
 
     def last_reasons(self, trigger_id: str = "", since: int = 0, until: int = 0) -> list[tuple[str, str, str, int]]:
-        """(trigger, placement, reason of the last record, how many decisions). Empty and 0: no limit."""
+        """(trigger, placement, reason of the last record, how many decisions), of those that count. Empty and 0: no limit."""
         ...
 
-    def arms(self, trigger_id: str, since: int, until: int) -> list[tuple[str, str, int]]:
-        """(subject, FIRED or HOLDOUT, decision time) of a trigger, oldest first. 0: no limit."""
+    def assigned(self, trigger_id: str, since: int, until: int) -> list[Assigned]:
+        """The records of a trigger that reached the split and count, oldest first. 0: no limit."""
         ...
 
     def reached(self, subject: str, event_types: Sequence[str], after: int, until: int) -> bool:

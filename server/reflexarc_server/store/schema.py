@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexarc_core.errors import StorageError
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 # Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
 _BY_SUBJECT: Final = """
@@ -124,7 +124,8 @@ CREATE TABLE decisions (
     subject TEXT NOT NULL,
     reason TEXT NOT NULL,
     decision_time INTEGER NOT NULL,
-    placement TEXT NOT NULL
+    placement TEXT NOT NULL,
+    variant TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX decisions_id ON decisions (decision_id, record, trigger_id, placement, reason, decision_time);
 CREATE INDEX decisions_trigger ON decisions (trigger_id, reason, decision_time, subject);
@@ -145,6 +146,8 @@ STEPS: Final = {
     3: _DOWN,
     4: _CHECKS,
     5: _LEASES,
+    # No trigger of a released version had variants.
+    6: "ALTER TABLE decisions ADD COLUMN variant TEXT NOT NULL DEFAULT '';",
 }
 
 

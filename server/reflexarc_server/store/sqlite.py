@@ -19,7 +19,7 @@ import msgspec
 
 from reflexarc_core.errors import StorageError
 from reflexarc_server.store import by_subject, checks, schema
-from reflexarc_server.store.port import COUNTERS, OWN_INSTALLATION, Foldable, NewRecord, Store, Stream, Transaction
+from reflexarc_server.store.port import COUNTERS, OWN_INSTALLATION, Assigned, Foldable, NewRecord, Store, Stream, Transaction
 
 FILE: Final = "server.db"
 DEVICE_FILE: Final = "store.db"
@@ -203,18 +203,21 @@ class SqliteStore:
         return self._rows(
             "SELECT trigger_id, placement, reason, count(*) FROM ("
             " SELECT trigger_id, placement, reason, decision_time, max(record) FROM decisions"
-            " WHERE (?1 = '' OR trigger_id = ?1) GROUP BY decision_id)"
+            " WHERE (?1 = '' OR trigger_id = ?1) AND instr(reason, ':') = 0 GROUP BY decision_id)"
             " WHERE decision_time >= ?2 AND decision_time < ?3 GROUP BY trigger_id, placement, reason ORDER BY 1, 2, 3",
             (trigger_id, since, until or _FAR),
         )
 
-    def arms(self, trigger_id: str, since: int, until: int) -> list[tuple[str, str, int]]:
+    def assigned(self, trigger_id: str, since: int, until: int) -> list[Assigned]:
         """See Store."""
-        return self._rows(
-            "SELECT subject, reason, decision_time FROM decisions WHERE trigger_id = ? AND reason IN ('FIRED', 'HOLDOUT')"
-            " AND decision_time >= ? AND decision_time < ? ORDER BY decision_time, decision_id",
+        rows = self._rows(
+            # Behind the split only the hour holds back, or a clock that is not believed when there are hours.
+            "SELECT subject, decision_time, reason = 'HOLDOUT', reason = 'FIRED', variant FROM decisions WHERE trigger_id = ?"
+            " AND reason IN ('FIRED', 'HOLDOUT', 'QUIET_HOURS', 'CLOCK_UNTRUSTED')"
+            " AND decision_time >= ? AND decision_time < ? ORDER BY decision_time, decision_id, record",
             (trigger_id, since, until or _FAR),
         )
+        return [Assigned(subject, time, bool(held_out), bool(acted), variant) for subject, time, held_out, acted, variant in rows]
 
     def reached(self, subject: str, event_types: Sequence[str], after: int, until: int) -> bool:
         """See Store."""
@@ -329,9 +332,9 @@ class _Writer:
         held = record.decision
         if held is not None:
             self._execute(
-                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (server_seq, held.decision_id, held.record, held.trigger_id, held.subject, held.reason, held.decision_time,
-                 held.placement),
+                 held.placement, held.variant),
             )  # fmt: skip
         if record.outcome is not None:
             self._execute("INSERT INTO outcomes VALUES (?, ?, ?)", (server_seq, *record.outcome))
