@@ -186,6 +186,7 @@ def test_who_was_assigned_counts_whether_the_action_came_or_not(stubs: Stubs) ->
         assigned("kept", Reason.EXPIRED, "known:3", T0 + DAY, record=1),
         assigned("late", Reason.QUIET_HOURS, "known:4"), assigned("late", Reason.FIRED, "known:4", T0 + DAY // 2, record=1),
         assigned("clock", Reason.CLOCK_UNTRUSTED, "known:5"),
+        assigned("again", Reason.QUIET_HOURS, "known:1", T0 + DAY),
         assigned("out", Reason.HOLDOUT, "known:6"),
         assigned("cap", Reason.CAP, "known:7"), assigned("pause", Reason.PAUSED, "known:8"),
         DecisionOutput(replace(decision("test", Reason.FIRED, "known:9", T0).decision, mode="test")),
@@ -196,8 +197,8 @@ def test_who_was_assigned_counts_whether_the_action_came_or_not(stubs: Stubs) ->
     row = _results(stubs)["re_engage"]
     assert (row.treated.subject_count, row.treated.goal_count, row.treated.acted_count) == (5, 2, 2)
     assert (row.held_out.subject_count, row.held_out.goal_count, row.held_out.acted_count) == (1, 1, 0)
-    assert sum(r.count for r in row.reasons) == 8, "a test subject counts nowhere"
-    assert sum(r.count for r in stubs.status().edge_decisions) == 8
+    assert sum(r.count for r in row.reasons) == 9, "a test subject counts nowhere"
+    assert sum(r.count for r in stubs.status().edge_decisions) == 9
 
 
 def test_each_variant_stands_against_the_whole_holdout(stubs: Stubs, clock: ManualClock) -> None:

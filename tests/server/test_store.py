@@ -15,7 +15,7 @@ from reflexarc_server.log_reader import LogReader
 from reflexarc_server.precedence import SLICE_S, WAIT_MAX_S, Precedence
 from reflexarc_server.records import row_of
 from reflexarc_server.store import schema
-from reflexarc_server.store.port import NewRecord
+from reflexarc_server.store.port import Assigned, DecisionRow, NewRecord
 from reflexarc_server.store.sqlite import FILE, SqliteStore
 from tests.server.kit import T0, decision, event_record, page
 
@@ -72,11 +72,13 @@ def test_a_store_of_the_first_version_becomes_this_one(tmp_path: Path) -> None:
         for number in range(3):
             body = event_record(number + 1, page(number, f"known:{2 - number}")).SerializeToString()
             transaction.insert(NewRecord("d", "i", number, 1, f"known:{2 - number}", "page_view", T0, f"e{number}", T0, body))
+        row = DecisionRow("decision", 0, "t", "known:1", "FIRED", T0, "edge")
+        transaction.insert(NewRecord("d", "i", 3, 16, "known:1", "", T0, "decision/0", T0, b"", decision=row))
     store.close()
     with sqlite3.connect(tmp_path / FILE) as connection:  # as version 1 had it
         connection.executescript(
             "DROP TABLE by_subject; DROP TABLE deliveries; DROP TABLE links; DROP TABLE erased; DROP TABLE erasures;"
-            "DROP TABLE checks; DROP TABLE leases; DROP TABLE lease_uses;"
+            "DROP TABLE checks; DROP TABLE leases; DROP TABLE lease_uses; ALTER TABLE decisions DROP COLUMN variant;"
             "PRAGMA user_version=1;"
             "CREATE INDEX log_subject ON log (subject, server_seq, event_type, event_time) WHERE kind = 1;"
         )
@@ -84,6 +86,7 @@ def test_a_store_of_the_first_version_becomes_this_one(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     assert store.reached("known:1", ["page_view"], 0, T0)
     assert store.event_counts() == [("page_view", 3, T0, T0)]
+    assert store.assigned("t", 0, 0) == [Assigned("known:1", T0, is_held_out=False, is_acted=True, variant="")]
     store.close()
     with sqlite3.connect(tmp_path / FILE) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
