@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError, ManifestError, ScoringError
-from reflexarc_core.model import LiveModel, Scored, Scorer
+from reflexarc_core.model import LiveModel, Scored
 
 if TYPE_CHECKING:
     from reflexarc_models.artifact import Artifact
+    from reflexarc_models.scorer import ArtifactScorer
 
 BUNDLE_BYTES_MAX = 64 * 1024 * 1024
 FILE_COUNT_MAX = 256
@@ -67,7 +68,7 @@ class Bundle:
         for artifact in self.artifacts.values():
             self_test(artifact)
 
-    def scorer(self) -> Scorer:
+    def scorer(self) -> ArtifactScorer:
         """Scores by the bundle's artifacts."""
         from reflexarc_models.scorer import ArtifactScorer
 
@@ -150,17 +151,33 @@ class LazyScorer:
 
     def __init__(self, bundle: Bundle | None) -> None:
         self._bundle = bundle
-        self._scorer: Scorer | None = None
+        self._scorer: ArtifactScorer | None = None
 
     def score(self, model_id: str, vector: Sequence[float], factors_above: float | None) -> Scored:
         """See Scorer. Raises ScoringError when there is no bundle."""
         return self._live().score(model_id, vector, factors_above)
 
+    def score_items(
+        self,
+        model_id: str,
+        vector: Sequence[float],
+        factors_above: float | None,
+        subject: str,
+        interactions: Sequence[tuple[str, float]],
+    ) -> Scored:
+        """See ItemScorer. Raises ScoringError when there is no bundle."""
+        return self._live().score_items(model_id, vector, factors_above, subject, interactions)
+
+    def forget(self, subject: str) -> None:
+        """See ItemScorer."""
+        if self._scorer is not None:
+            self._scorer.forget(subject)
+
     def inputs(self, model_id: str) -> tuple[str, ...]:
         """See Scorer."""
         return self._live().inputs(model_id)
 
-    def _live(self) -> Scorer:
+    def _live(self) -> ArtifactScorer:
         if self._scorer is None:
             if self._bundle is None:
                 raise ScoringError("this device has no models yet", hint="connect it to a server that published some")

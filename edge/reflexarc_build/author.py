@@ -78,7 +78,11 @@ def segment(condition: str, *, tracked: bool | None = None) -> Source:
 
 
 def label(
-    kind: Literal["churn", "purchase"], events: Names, horizon: Duration, *, active_within: Duration | None = None
+    kind: Literal["churn", "purchase", "engagement"],
+    events: Names,
+    horizon: Duration,
+    *,
+    active_within: Duration | None = None,
 ) -> Source:
     """What a model is trained to foresee."""
     return _said(locals())
@@ -96,9 +100,12 @@ def model(
     update: Duration | None = None,
     factors: str | None = None,
     output_type: Literal["double", "bool"] | None = None,
+    line: float | None = None,
+    items: Mapping[str, str] | None = None,
+    progression: str | None = None,
     description: str | None = None,
 ) -> Source:
-    """output: the bare name conditions read its score by."""
+    """output: the bare name conditions read its score by; progression: the one of the items it ranked."""
     return _said(locals())
 
 

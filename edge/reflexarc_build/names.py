@@ -32,6 +32,8 @@ def operand_names(
         names[model.output] = CelType.parse(model.output_type)
         if model.factors:
             names[model.factors] = CelType.parse("map(string,double)")
+        if model.progression:
+            names[model.progression] = CelType.parse("list(string)")
     names["subject.kind"] = CelType.parse("string")
     names["subject.known"] = CelType.parse("bool")
     names.update({f"event.{name}": CelType.parse(text) for name, text in CONTEXT_TYPES.items()})

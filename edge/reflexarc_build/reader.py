@@ -14,6 +14,7 @@ from typing import Any, Final
 from reflexarc_build.actions import read_action
 from reflexarc_build.features import FeatureReader
 from reflexarc_build.idle import idle
+from reflexarc_build.models import ModelReader
 from reflexarc_build.names import RESERVED, event_names, is_name, operand_names
 from reflexarc_build.policies import read_cap
 from reflexarc_build.source import (
@@ -34,7 +35,7 @@ from reflexarc_core.condition import CheckedExpression
 from reflexarc_core.errors import DefinitionError, InvalidEventError, StorageError
 from reflexarc_core.event import EventType, PropertyType, check_event_type, subject_parts
 from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition
-from reflexarc_core.model import Label, ModelDefinition
+from reflexarc_core.model import ModelDefinition
 from reflexarc_core.policy import Cap
 from reflexarc_core.segment import reads_more_than_features
 from reflexarc_core.trigger import Action, Trigger
@@ -42,7 +43,6 @@ from reflexarc_core.trigger import Action, Trigger
 SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions", "caps")
 SHIPPED = ("standard",)
 NAME_HINT: Final = "letters, digits and _ only, not beginning with a digit, at most 64"
-EVERY_MS_MIN: Final = 60_000
 
 
 def build_file(path: Path) -> Catalog:
@@ -104,7 +104,8 @@ class _Build:
         features = {
             name: FeatureReader(event_types, self.mistakes).read(name, node) for name, node in self.sections["features"].items()
         }
-        models = {name: self._model(name, node, event_types, features) for name, node in self.sections["models"].items()}
+        model_reader = ModelReader(event_types, features, self.mistakes)
+        models = {name: model_reader.read(name, node) for name, node in self.sections["models"].items()}
         self._check_outputs(models)
         # What expressions are checked against is sound only when the definitions are: stop here if they are not.
         self.mistakes.raise_if_any()
@@ -214,59 +215,10 @@ class _Build:
         reading.guard(lambda: check_event_type(event_type))
         return event_type
 
-    def _model(
-        self, name: str, node: Node, event_types: Mapping[str, EventType], features: Mapping[str, FeatureDefinition]
-    ) -> ModelDefinition:
-        reading = Reading(node, f"model {name}", self.mistakes)
-        label_node = reading.node_of("label")
-        label = None
-        if label_node is not None:
-            inner = Reading(label_node, f"model {name}: label", self.mistakes)
-            label = Label(
-                kind=inner.text("kind", "churn", required=True, one_of=("churn", "purchase")),
-                events=inner.names("events", required=True),
-                horizon_ms=inner.duration_ms("horizon", 1, required=True),
-                active_within_ms=inner.duration_ms("active_within"),
-            )
-            inner.known("events", label.events, event_types, "event type")
-            if label.kind == "churn" and not label.active_within_ms:
-                inner.mistakes.add(label_node, f"model {name}: churn of people who were active when?", "write active_within: 30d")
-            inner.finish()
-        model = ModelDefinition(
-            model_id=name,
-            output=reading.text("output", name, required=True),
-            algorithm=reading.text(
-                "algorithm", "random_forest", required=True,
-                one_of=("random_forest", "gradient_boosting", "collaborative_filtering"),
-            ),
-            features=reading.names("features", required=True),
-            label=label,
-            score_on=reading.names("score_on"),
-            every_ms=reading.duration_ms("every"),
-            confidence_min=reading.number("confidence_min", 0.8, high=1.0),
-            update_ms=reading.duration_ms("update", 604_800_000),
-            factors=reading.text("factors"),
-            output_type=reading.text("output_type", "double", one_of=("double", "bool")),
-            description=reading.text("description"),
-        )  # fmt: skip
-        reading.known("features", model.features, features, "feature")
-        reading.known("score_on", model.score_on, event_types, "event type")
-        for feature_name in model.features:
-            if feature_name in features and features[feature_name].key:
-                reading.mistakes.add(
-                    node, f"model {name}: {feature_name} has a key", "a model reads features of the subject, without key"
-                )
-        if not model.score_on and not model.every_ms:
-            reading.mistakes.add(node, f"model {name} never scores", "write score_on: [EVENT TYPES] or every: 1d")
-        if 0 < model.every_ms < EVERY_MS_MIN:
-            reading.mistakes.add(reading.node_of("every") or node, f"model {name} scores too often", "every: 1m at least")
-        reading.finish()
-        return model
-
     def _check_outputs(self, models: Mapping[str, ModelDefinition]) -> None:
         owners: dict[str, str] = {}
         for name, model in models.items():
-            for output in filter(None, (model.output, model.factors)):
+            for output in filter(None, (model.output, model.factors, model.progression)):
                 if not is_name(output):
                     self.mistakes.add(self.sections["models"][name], f"model {name}: {shown(output)} is no name", NAME_HINT)
                 elif output in RESERVED or output in owners:

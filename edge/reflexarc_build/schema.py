@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from reflexarc_build.models import ALGORITHMS, LABELS
 from reflexarc_build.policies import DAYS
 from reflexarc_build.triggers import FOLLOW_COUNT_MAX, OUTCOMES
 from reflexarc_core.aggregation import KINDS
@@ -76,13 +77,17 @@ def _segment() -> dict[str, Any]:
 
 def _model(names: dict[str, Any]) -> dict[str, Any]:
     label = _object(
-        {"kind": {"enum": ["churn", "purchase"]}, "events": names, "horizon": _duration(), "active_within": _duration()},
+        {
+            "kind": {"enum": list(LABELS)}, "events": names, "horizon": _duration(), "active_within": _duration(),
+
+        },
         "kind", "events", "horizon",
     )  # fmt: skip
+    items = {"type": "object", "additionalProperties": _TEXT, "description": "By event type: the property that names the item."}
     return _object(
         {
             "output": _TEXT, "factors": _TEXT, "features": names, "label": label, "score_on": names, "every": _duration(),
-            "algorithm": {"enum": ["random_forest", "gradient_boosting", "collaborative_filtering"]},
+            "algorithm": {"enum": list(ALGORITHMS)}, "line": _SHARE, "items": items, "progression": _TEXT,
             "confidence_min": _SHARE, "update": _duration(), "output_type": {"enum": ["double", "bool"]}, "description": _TEXT,
         },
         "output", "algorithm", "features",

@@ -9,7 +9,7 @@ from reflexarc_build.names import event_names
 from reflexarc_build.patterns import PatternReader
 from reflexarc_build.policies import PolicyReader
 from reflexarc_build.source import Mistakes, Node, Reading, nearest
-from reflexarc_core.condition import CheckedExpression, compare_lines, line_misuse
+from reflexarc_core.condition import CheckedExpression, claim_is_turned, compare_lines, line_misuse
 from reflexarc_core.condition.types import CelType
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import EventType
@@ -152,7 +152,7 @@ class TriggerReader:
                         f"write scope: subject in {feature}, or placement: server",
                     )  # fmt: skip
             for model in self.models.values() if not dot else ():
-                inputs = model.features if name in (model.output, model.factors) else ()
+                inputs = model.features if name in (model.output, model.factors, model.progression) else ()
                 if inputs and all(map(self._is_unseen, inputs)):
                     self.mistakes.add(
                         node, f"{reading.what}: every input of {name} is of events that reach the server and no device",
@@ -188,7 +188,15 @@ class TriggerReader:
         lines: list[Line] = []
         node = reading.node_of("condition") or reading.node
         for model in self.models.values():
-            if model.output_type != "double" or model.output not in condition.reads:
+            if model.output not in condition.reads:
+                continue
+            if model.output_type == "bool":
+                lines.append(Line(model.model_id, model.line))
+                if confidence and claim_is_turned(condition, model.output):
+                    self.mistakes.add(
+                        node, f"{reading.what}: {model.output} is negated or used as a value, so it is no claim",
+                        f"let it stand alone or behind &&, {model.output} && ..., or write confidence: off",
+                    )  # fmt: skip
                 continue
             misuse = line_misuse(condition, model.output)
             if misuse and confidence:

@@ -99,6 +99,6 @@ class Catalog:
     def model_of_output(self, name: str) -> ModelDefinition | None:
         """The model whose output (or factors) stands under this bare name in conditions."""
         for model in self.models.values():
-            if name in (model.output, model.factors):
+            if name in (model.output, model.factors, model.progression):
                 return model
         return None

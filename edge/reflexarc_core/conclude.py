@@ -15,6 +15,7 @@ from reflexarc_core.effect import Act, Effect, RequestScore
 from reflexarc_core.hours import MINUTE_MS, WEEK_MS, Hours, opens_at
 from reflexarc_core.ledger import HeldAction, Journey, Lease
 from reflexarc_core.model import Scored
+from reflexarc_core.operands import said
 from reflexarc_core.plan import Course, Plan
 from reflexarc_core.policy import HELD_OUT, Cap, cooldown_left_ms
 from reflexarc_core.record import AnswerInput, DecisionOutput, Moment
@@ -30,8 +31,8 @@ DRY_RUN: Final = "dry_run"
 class Case:
     """One decision being reached: the checks of rule 17 (docs/rules.md) in their order, each able to end it with a reason.
 
-    held: what is known of it so far. record_number: of the record it may end with. now: engine time, ms. The rest is what the
-    checks choose on their way.
+    held: what is known of it so far. record_number: of the record it may end with. now: engine time, ms. shown: the items its
+    action is about. The rest is what the checks choose on their way.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Case:
     policy_ids: tuple[str, ...] = ()
     lease_id: str = ""
     action: str = ""
+    shown: tuple[str, ...] = ()
 
     def matched(self) -> list[Effect]:
         """The condition is true: everything that may still hold the action back, in order."""
@@ -60,6 +62,8 @@ class Case:
             or (self.course.can_be_stale and self.stale())
             or (self.course.is_governed and self.trigger.policy.max_age_ms and self.too_old())
             or (self.state.warming and self.warming())
+            or (self.course.ranking and self.unknown())
+            or (self.course.progressions and self.exhausted())
             or (self.trigger.policy.purpose and self.consent())
         )
         if blocked:
@@ -86,10 +90,7 @@ class Case:
         scored = given.scored
         self.held.scores[scored.model_id] = scored
         model = self.plan.catalog.models[scored.model_id]
-        outputs = self.held.operands.outputs
-        outputs[model.output] = scored.score
-        if model.factors and scored.factors is not None:
-            outputs[model.factors] = dict(scored.factors)
+        self.held.operands.outputs.update(said(model, scored))
         self.held.evidence = tuple(
             evidence if evidence.model_id != scored.model_id else fresh
             for evidence, fresh in zip(self.held.evidence, self.evidence(self.held.scores, "server"), strict=True)
@@ -150,6 +151,21 @@ class Case:
         for name in self.course.inputs:
             if self.state.warming.get(name, 0) > self.now:
                 return self.record(Reason.WARMING, f"features.{name}")
+        return None
+
+    def unknown(self) -> DecisionOutput | None:
+        """A taste that rests on nothing: the model ranks items by what a subject engaged with, and nothing of that is kept."""
+        held = self.subject.interactions or {}
+        for model_id in self.course.ranking:
+            if not held.get(model_id):
+                return self.record(Reason.WARMING, f"{model_id}: no interactions are kept")
+        return None
+
+    def exhausted(self) -> DecisionOutput | None:
+        """There is no item to show, or none any more."""
+        for name in self.course.progressions:
+            if not self.held.operands.outputs.get(name):
+                return self.record(Reason.CONDITION, f"no value: {name}")
         return None
 
     def consent(self) -> DecisionOutput | None:
@@ -240,7 +256,7 @@ class Case:
 
     def step(self, action: str, assignment: str) -> list[Effect]:
         """A further step of a content sequence that is under way: what began it is not asked again, what others allow is."""
-        blocked = self.paused() or self.consent() or self.caps()
+        blocked = self.paused() or (self.course.progressions and self.exhausted()) or self.consent() or self.caps()
         if blocked:
             return [blocked]
         self._use()
@@ -251,6 +267,7 @@ class Case:
         """Nothing holds it back but the hour, perhaps."""
         trigger, now = self.trigger, self.now
         payload, absent = self.plan.payloads[self.action].render(self.held.operands, self.held.language)
+        self.shown = tuple(self.held.operands.outputs[name][0] for name in self.course.progressions)
         without = f"payload without {', '.join(absent)}" if absent else ""
         policy = trigger.policy
         if policy.quiet or policy.window:
@@ -261,7 +278,7 @@ class Case:
         if self._is_dry():
             return [fired]
         if begins and trigger.follows:
-            begin_journey(trigger, self.subject, fired.decision, now)
+            begin_journey(trigger, self.subject, fired.decision, now, self.shown)
         return [fired, Act(fired.decision)]
 
     def _is_dry(self) -> bool:
@@ -392,7 +409,7 @@ class Case:
             self.record_number += 1
             fired = self.record(Reason.FIRED, without, assignment, payload).decision
             expire_time = self.now + policy.hold_ms_max
-            self.subject.its_ledger().held[self.decision_id] = HeldAction(fired, due_time, expire_time, begins)
+            self.subject.its_ledger().held[self.decision_id] = HeldAction(fired, due_time, expire_time, begins, self.shown)
         return closed
 
 
@@ -415,10 +432,10 @@ def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Mome
     return min(due_time, moment.next_offset_time) if now < moment.next_offset_time else due_time
 
 
-def begin_journey(trigger: Trigger, subject: SubjectState, fired: Decision, now: int) -> None:
-    """The first step of a content sequence acted: the sequence is under way."""
+def begin_journey(trigger: Trigger, subject: SubjectState, fired: Decision, now: int, shown: tuple[str, ...]) -> None:
+    """The first step of a content sequence acted: the sequence is under way. shown: the items it was about."""
     due_time = now + trigger.follows[0].wait_ms if trigger.follows[0].wait_ms else 0
-    subject.its_ledger().journeys[trigger.trigger_id] = Journey(0, fired.decision_id, 0, due_time, fired.assignment)
+    subject.its_ledger().journeys[trigger.trigger_id] = Journey(0, fired.decision_id, 0, due_time, fired.assignment, shown)
 
 
 def _confidence_text(evidence: ScoreEvidence) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from reflexarc_core.bucket import stable_id
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.crossing import cross, cross_by_time
-from reflexarc_core.effect import Effect, RequestScore, Schedule
+from reflexarc_core.effect import Effect, RequestScore, Schedule, with_interactions
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, completions, decided, follow, matched
 from reflexarc_core.event import CONSENT, OUTCOME, RESET, Event
@@ -111,7 +111,8 @@ class Engine:
         for scoring in arrival.scorings:
             vector = scoring.vector(found)
             if vector is not None:
-                effects.append(RequestScore(cause_id, subject_key, scoring.model_id, vector, "host", scoring.factors_above))
+                ask = RequestScore(cause_id, subject_key, scoring.model_id, vector, "host", scoring.factors_above)
+                effects.append(ask if not scoring.ranks else with_interactions(ask, subject.interactions))
                 scores_due = True
         if scores_due:
             self._awaited[cause_id] = event

@@ -64,6 +64,8 @@ def _checks(case: Case) -> Iterator[Check]:
         yield _told("stale", case.stale())
     if case.state.warming:
         yield _told("warming", case.warming())
+    if case.course.ranking or case.course.progressions:
+        yield _told("interactions", case.unknown() or case.exhausted(), ", ".join(_kept(case)))
     if policy.purpose:
         yield _told("consent", case.consent(), policy.purpose)
     if trigger.lines and trigger.confidence:
@@ -111,6 +113,14 @@ def _cap(case: Case, name: str, cap: Cap) -> str:
     return f"{name}: {cap.used(times, case.now, case.moment.offset_minutes)} of {cap.count}"
 
 
+def _kept(case: Case) -> Iterator[str]:
+    """How much its models that rank items know of the subject."""
+    held = case.subject.interactions or {}
+    for model_id in case.course.ranking:
+        count = len(held.get(model_id, ()))
+        yield f"{model_id}: {count} item{'' if count == 1 else 's'}"
+
+
 def _hours(case: Case) -> Check:
     policy, moment = case.trigger.policy, case.moment
     if not moment.trusted:
@@ -136,7 +146,8 @@ def _under_way(trigger: Trigger, subject: SubjectState) -> Iterator[str]:
     journey = ledger.journeys.get(trigger.trigger_id)
     if journey is not None:
         due = f", next at {journey.due_time}" if journey.due_time else ""
-        yield f"content sequence: {journey.step} of {len(trigger.follows)} further steps{due}"
+        items = f", shown {', '.join(journey.shown)}" if journey.shown else ""
+        yield f"content sequence: {journey.step} of {len(trigger.follows)} further steps{items}{due}"
 
 
 def lines_of(found: Standing) -> Iterator[str]:

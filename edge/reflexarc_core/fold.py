@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from reflexarc_core.event import Event
 from reflexarc_core.feature_source import forget
+from reflexarc_core.interaction import interact, interaction_of
 from reflexarc_core.plan import Arrival
 from reflexarc_core.state import SubjectState
 
@@ -27,3 +28,7 @@ def fold_event(subject: SubjectState, event: Event, arrival: Arrival, now: int) 
             fold(subject.vector, properties, event_time)
         elif key in properties:
             fold(subject.cells(key, str(properties[key]), layout), properties, event_time)
+    for model_id, items in arrival.items:
+        found = interaction_of(event_type, properties, items)
+        if found is not None:
+            interact(subject.interactions_of(model_id), *found)

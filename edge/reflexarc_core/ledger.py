@@ -26,20 +26,22 @@ class HeldAction:
     """An action that waits for the end of quiet hours or for its window. fired: the record it ends with if nothing comes between.
 
     due_time: when it is looked at next, expire_time: how long it may wait, both engine time, ms. begins: whether a content
-    sequence begins with it; else it may be a step of one.
+    sequence begins with it; else it may be a step of one. shown: the ranked items it is about.
     """
 
     fired: Decision
     due_time: int
     expire_time: int
     begins: bool = True
+    shown: tuple[str, ...] = ()
 
 
 @changeable
 class Journey:
     """A content sequence under way. step: how many of the trigger's further steps were taken. decision_id: of the step at hand.
 
-    dismissals: so far. due_time: when the next step is due by itself, engine time, ms; 0 = only by an outcome.
+    dismissals: so far. due_time: when the next step is due by itself, engine time, ms; 0 = only by an outcome. shown: the ranked
+    items that its steps were about.
     """
 
     step: int
@@ -47,6 +49,7 @@ class Journey:
     dismissals: int
     due_time: int
     assignment: str = ""
+    shown: tuple[str, ...] = ()
 
 
 @changeable
@@ -128,7 +131,7 @@ class Ledger:
         """JSON-able."""
         return {
             "instances": {t: {k: _instance_plain(i) for k, i in by_key.items()} for t, by_key in self.instances.items()},
-            "held": {d: [plain.to_plain(h.fired), h.due_time, h.expire_time, h.begins] for d, h in self.held.items()},
+            "held": {d: _held_plain(held) for d, held in self.held.items()},
             "journeys": {t: plain.to_plain(journey) for t, journey in self.journeys.items()},
             "uses": {cap: list(times) for cap, times in self.uses.items()},
             "leases": {cap: [plain.to_plain(lease) for lease in leases] for cap, leases in self.leases.items()},
@@ -141,7 +144,7 @@ class Ledger:
     def from_plain(kept: dict[str, Any]) -> Ledger:
         return Ledger(
             instances={t: {k: _instance_back(i) for k, i in by_key.items()} for t, by_key in kept["instances"].items()},
-            held={d: HeldAction(plain.from_plain(Decision, h[0]), h[1], h[2], h[3]) for d, h in kept["held"].items()},
+            held={d: _held_back(held) for d, held in kept["held"].items()},
             journeys={t: plain.from_plain(Journey, journey) for t, journey in kept["journeys"].items()},
             uses={cap: list(times) for cap, times in kept["uses"].items()},
             leases={cap: [plain.from_plain(Lease, lease) for lease in leases] for cap, leases in kept["leases"].items()},
@@ -149,6 +152,15 @@ class Ledger:
             exited=dict(kept["exited"]),
             slots=dict(kept["slots"]),
         )
+
+
+def _held_plain(held: HeldAction) -> list[Any]:
+    shown = [list(held.shown)] if held.shown else []
+    return [plain.to_plain(held.fired), held.due_time, held.expire_time, held.begins, *shown]
+
+
+def _held_back(kept: list[Any]) -> HeldAction:
+    return HeldAction(plain.from_plain(Decision, kept[0]), kept[1], kept[2], kept[3], tuple(kept[4]) if len(kept) > 4 else ())
 
 
 def _instance_plain(instance: Instance) -> list[Any]:

@@ -5,8 +5,11 @@ Owns where each namespace's values come from. Pure; must never change a subject'
 
 from __future__ import annotations
 
+from typing import Any
+
 from reflexarc_core.condition import EvaluationError
 from reflexarc_core.event import Event, about
+from reflexarc_core.model import ModelDefinition, Scored
 from reflexarc_core.plan import Plan, Reads, TriggerGroup
 from reflexarc_core.state import Operands, SubjectState
 
@@ -31,10 +34,8 @@ def operands(plan: Plan, subject: SubjectState, subject_key: str, event: Event |
         given.outputs = about(subject_key)
         for model_id, scored in subject.scores.items():
             model = plan.catalog.models.get(model_id)
-            if model is not None and model.output_type == "double":
-                given.outputs[model.output] = scored.score
-                if model.factors and scored.factors is not None:
-                    given.outputs[model.factors] = dict(scored.factors)
+            if model is not None:
+                given.outputs.update(said(model, scored))
     return given
 
 
@@ -53,12 +54,14 @@ def group_operands(
         if value is not None:
             found[name] = value
     outputs = about(subject_key) if held.subject else {}
-    for model_id, output, factors in held.outputs:
-        scored = subject.scores.get(model_id)
+    for one in held.outputs:
+        scored = subject.scores.get(one.model_id)
         if scored is not None:
-            outputs[output] = scored.score
-            if factors and scored.factors is not None:
-                outputs[factors] = dict(scored.factors)
+            outputs[one.output] = scored.score if one.line is None else scored.score > one.line
+            if one.factors and scored.factors is not None:
+                outputs[one.factors] = dict(scored.factors)
+            if one.progression and scored.ranked:
+                outputs[one.progression] = list(scored.ranked)
     given = Operands({**event.context, **event.properties} if held.event and event is not None else {}, found, {}, outputs)
     for name in held.reads.segments:
         compiled, inner = plan.segments[name]
@@ -68,6 +71,16 @@ def group_operands(
         except EvaluationError:
             continue
     return given
+
+
+def said(model: ModelDefinition, scored: Scored) -> dict[str, Any]:
+    """What a score says under the names of its model: the score or the claim, its factors, its ranked items."""
+    found: dict[str, Any] = {model.output: scored.score if model.output_type == "double" else scored.score > model.line}
+    if model.factors and scored.factors is not None:
+        found[model.factors] = dict(scored.factors)
+    if model.progression and scored.ranked:
+        found[model.progression] = list(scored.ranked)
+    return found
 
 
 def feature_value(plan: Plan, subject: SubjectState, name: str, now: int, event: Event | None) -> float | None:

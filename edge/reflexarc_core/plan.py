@@ -14,7 +14,8 @@ from reflexarc_core.chain import Follower
 from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile_expression, compile_group
 from reflexarc_core.feature import FeatureDefinition, Layout
 from reflexarc_core.feature_source import Fold, Read, compile_read
-from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition
+from reflexarc_core.interaction import INTEREST_STRENGTH
+from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition, Output, output_of
 from reflexarc_core.policy import Cap, Policy
 from reflexarc_core.segment import Watch, Watched
 from reflexarc_core.template import Payload, expressions
@@ -62,7 +63,8 @@ class Course:
     STALE, ms). models, minimums: the model and its confidence_min for each of the trigger's lines. can_ask: whether it
     may ask the server. can_be_stale: whether there is anything in `aging` or `sent`. caps: (the name its uses are kept under,
     cap) of each that covers it, its own first. is_governed: whether anything but a cooldown and a holdout may hold it back behind
-    its confidence. has_mode: whether a decision of it may count in no result.
+    its confidence. has_mode: whether a decision of it may count in no result. ranking: those of `models` that rank items.
+    progressions: names of ranked items that its condition or a payload reads: without one of them there is nothing to show.
     """
 
     trigger: Trigger
@@ -77,6 +79,8 @@ class Course:
     caps: tuple[tuple[str, Cap], ...]
     is_governed: bool
     has_mode: bool
+    ranking: tuple[str, ...] = ()
+    progressions: tuple[str, ...] = ()
 
 
 @frozen
@@ -85,7 +89,7 @@ class TriggerGroup:
 
     reads: what the conditions read. covered: for each trigger, whether that is all its payload needs too. The rest is what
     they read through segments too. features: reads them but for the keyed ones, which depend on a property of the event.
-    event, subject: whether anything of the event is read, or of the subject's key. outputs: (model, output, factors).
+    event, subject: whether anything of the event is read, or of the subject's key. outputs: what is read of models.
     """
 
     courses: tuple[Course, ...]
@@ -96,13 +100,14 @@ class TriggerGroup:
     keyed: tuple[str, ...]
     event: bool
     subject: bool
-    outputs: tuple[tuple[str, str, str], ...]
+    outputs: tuple[Output, ...]
     counts: list[int]
 
 
 @frozen
 class Scoring:
-    """How one model's vector is taken from features by name; features: reads just those. factors_above: see `RequestScore`."""
+    """How one model's vector is taken from features by name; features: reads just those. factors_above: see `RequestScore`.
+    ranks: whether its request carries the subject's interactions."""
 
     model_id: str
     inputs: tuple[str, ...]
@@ -110,6 +115,7 @@ class Scoring:
     sent: frozenset[str]
     pick: Callable[[Mapping[str, float]], tuple[float, ...]]
     factors_above: float | None
+    ranks: bool = False
 
     def vector(self, found: Mapping[str, float]) -> tuple[float, ...] | None:
         """The model's inputs; None when a subject-scoped one never came down: unknown is not zero."""
@@ -128,6 +134,7 @@ class Arrival:
     folds: (key property, its layout, fold) of the layouts that listen to it. scorings: models that score on it, and
     scored: their ids. features: all that those models, and the conditions behind them, read of the vector. followers: patterns
     that it may move. exits: triggers that a subject leaves by it. watched: segments that it may lead into, or out of.
+    items: (model that it tells of an item, its `items`).
     """
 
     is_declared: bool
@@ -138,6 +145,7 @@ class Arrival:
     followers: tuple[Follower, ...]
     exits: tuple[Trigger, ...]
     watched: tuple[Watched, ...]
+    items: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -155,8 +163,6 @@ class Plan:
     def __init__(self, catalog: Catalog, placement: str, models: Mapping[str, LiveModel]) -> None:
         self.catalog = catalog
         self.placement = placement
-        self.models = {model_id: catalog.models[model_id] for model_id in sorted(models) if model_id in catalog.models}
-        self.live = {model_id: models[model_id] for model_id in self.models}
         folded = [f for f in catalog.features.values() if placement == "server" or f.scope == "device"]
         self.remote_features: dict[str, FeatureDefinition] = (
             {} if placement == "server" else {f.name: f for f in catalog.features.values() if f.scope == "subject"}
@@ -165,6 +171,11 @@ class Plan:
         self.layouts = {key: Layout([f for f in folded if f.key == key]) for key in keys}
         self.layouts.setdefault("", Layout([]))
         self.triggers = {name: t for name, t in sorted(catalog.triggers.items()) if t.placement == placement}
+        # Ranking items is dear: it is done only where a trigger reads what comes of it, and then before any artifact is there.
+        self.ranking = {name: model for name, model in sorted(catalog.models.items()) if model.items and self._is_read(model)}
+        declared = [(name, catalog.models[name]) for name in sorted(models) if name in catalog.models]
+        self.models = {name: model for name, model in declared if name in self.ranking or not model.items}
+        self.live = {name: models[name] for name in self.models}
         self.followers = {name: Follower(name, t.pattern) for name, t in self.triggers.items() if t.pattern is not None}
         self.test_subjects = frozenset(catalog.test_subjects)
         self.leased_caps = tuple(sorted(n for n, cap in catalog.caps.items() if cap.scope == "global" and placement == "edge"))
@@ -196,9 +207,10 @@ class Plan:
         """How a live model's vector is taken."""
         found = self._scorings.get(model_id)
         if found is None:
-            inputs = self.live[model_id].inputs
+            inputs = tuple(name for name in self.live[model_id].inputs if name != INTEREST_STRENGTH)
             sent = frozenset(name for name in inputs if name in self.remote_features)
-            found = Scoring(model_id, inputs, self.reading(inputs), sent, _picker(inputs), self.factors_above[model_id])
+            read, above = self.reading(inputs), self.factors_above[model_id]
+            found = Scoring(model_id, inputs, read, sent, _picker(inputs), above, model_id in self.ranking)
             self._scorings[model_id] = found
         return found
 
@@ -305,30 +317,26 @@ class Plan:
         group = compile_group(conditions)
         reads = Reads.of(conditions)
         behind = self._behind(reads)
-        models = [model for model in self.catalog.models.values() if model.output_type == "double"]
-        factors = {model.factors for model in models}
+        models = self.catalog.models.values()
+        own = {name for model in models for name in (model.factors, model.progression)}
         return TriggerGroup(
             courses=tuple(courses),
             group=group,
             reads=reads,
-            # Factors are a map: each payload has its own.
-            covered=tuple(course.reads.within(reads) and not factors.intersection(course.reads.outputs) for course in courses),
+            # Factors are a map, ranked items a list: each payload has its own.
+            covered=tuple(course.reads.within(reads) and not own.intersection(course.reads.outputs) for course in courses),
             features=self.reading(behind.features),
             keyed=tuple(n for n in behind.features if n not in self.remote_features and self.catalog.features[n].key),
             event=behind.event,
             subject=any(name.startswith("subject.") for name in behind.outputs),
-            outputs=tuple(
-                (model.model_id, model.output, model.factors if model.factors in behind.outputs else "")
-                for model in models
-                if model.output in behind.outputs or model.factors in behind.outputs
-            ),
+            outputs=tuple(output for model in models if (output := output_of(model, behind.outputs)) is not None),
             counts=[0] * group.count_total,
         )
 
     def _arrival(self, event_type: str) -> Arrival:
         is_declared = event_type in self.catalog.event_types
         folds = [(key, layout, layout.folding(event_type)) for key, layout in self.layouts.items()]
-        scorings = tuple(self.scoring(model_id) for model_id, model in self.models.items() if event_type in model.score_on)
+        scorings = tuple(self.scoring(m) for m, model in self.models.items() if event_type in model.score_on)
         scored = tuple(scoring.model_id for scoring in scorings)
         names = [name for scoring in scorings for name in scoring.inputs]
         # Whichever of the models do score, what is evaluated then reads no more than when all of them do.
@@ -346,6 +354,7 @@ class Plan:
             followers=followers,
             exits=exits,
             watched=watched,
+            items=tuple((name, m.items) for name, m in self.ranking.items() if m.items and event_type in m.items),
         )
 
     def _course(self, trigger: Trigger) -> Course:
@@ -376,6 +385,8 @@ class Plan:
             caps=self._caps(trigger),
             is_governed=self._is_governed(trigger),
             has_mode=trigger.dry_run or bool(self.test_subjects),
+            ranking=tuple(line.model_id for line in trigger.lines if line.model_id in self.ranking),
+            progressions=tuple(m.progression for m in self.ranking.values() if m.progression in reads.outputs),
         )
 
     def _is_governed(self, trigger: Trigger) -> bool:
@@ -398,6 +409,14 @@ class Plan:
     def _payload_expressions(self, trigger: Trigger) -> list[CheckedExpression]:
         actions = [self.catalog.actions[name] for name in trigger.actions if name in self.catalog.actions]
         return [checked for action in actions for checked in expressions(action)]
+
+    def _is_read(self, model: ModelDefinition) -> bool:
+        """Whether a trigger of this placement reads anything of a model."""
+        names = {model.output, model.progression} - {""}
+        return any(
+            not names.isdisjoint(trigger.condition.reads) or not names.isdisjoint(self.decision_reads_of_action(trigger))
+            for trigger in self.triggers.values()
+        )
 
     def _factors_above(self, model: ModelDefinition) -> float | None:
         lines = [

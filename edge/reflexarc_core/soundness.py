@@ -13,6 +13,7 @@ from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.event import CONTEXT_TYPES, check_event_type
 from reflexarc_core.feature import FEATURE_COUNT_MAX, FeatureDefinition, check_feature
 from reflexarc_core.hours import DAY_MINUTES, STRETCH_COUNT_MAX, Hours
+from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.pattern import Pattern, check_pattern
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS, Cap, Policy
 from reflexarc_core.segment import reads_more_than_features
@@ -22,6 +23,7 @@ from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Trigger
 if TYPE_CHECKING:
     from reflexarc_core.catalog import Catalog
     from reflexarc_core.condition import CheckedExpression
+    from reflexarc_core.model import ModelDefinition
 
 DURATION_MS_MAX: Final = 520 * 604_800_000
 PRIORITY_MAX: Final = 1_000_000
@@ -58,6 +60,7 @@ def check_catalog(catalog: Catalog) -> None:
         for name in model.features:
             _must(name in catalog.features, f"{what}: no feature {name!r}")
             _must(not catalog.features[name].key, f"{what}: {name} has a key")
+        _check_items(what, catalog, model)
     for name, cap in catalog.caps.items():
         _check_cap(f"cap {name}", cap)
     for trigger in catalog.triggers.values():
@@ -65,6 +68,16 @@ def check_catalog(catalog: Catalog) -> None:
     for action in catalog.actions.values():
         _must(all(field.languages for field in action.payload.values()), f"action {action.name} has a field without a value")
         _check_reads(f"action {action.name}", expressions(action), catalog, segments=catalog.segments)
+
+
+def _check_items(what: str, catalog: Catalog, model: ModelDefinition) -> None:
+    _must(0 < model.line < 1, f"{what}: a line of {model.line}")
+    _must(not model.items or INTEREST_STRENGTH not in catalog.features, f"{what}: {INTEREST_STRENGTH} is a feature")
+    for event_type, name in (model.items or {}).items():
+        declared = catalog.event_types.get(event_type)
+        _must(declared is not None, f"{what}: no event type {event_type!r}")
+        held = declared.properties.get(name) if declared is not None else None
+        _must(held is not None and held.type == "string", f"{what}: {event_type} names no item by {name!r}")
 
 
 def _check_feature(catalog: Catalog, feature: FeatureDefinition) -> None:
@@ -177,7 +190,7 @@ def _check_reads(
                 _must(rest in segments, f"{what}: no segment {rest!r}" if segments else f"{what}: a segment cannot read {name}")
             elif not dot:
                 if outputs is None:
-                    outputs = {n for model in catalog.models.values() for n in (model.output, model.factors) if n}
+                    outputs = {n for m in catalog.models.values() for n in (m.output, m.factors, m.progression) if n}
                 _must(segments != () and name in outputs, f"{what}: nothing is named {name!r}")
             else:
                 _must(name in _SUBJECT, f"{what}: nothing is named {name!r}")

@@ -15,6 +15,7 @@ from reflexarc_core.decision import ScoreEvidence
 from reflexarc_core.event import Event
 from reflexarc_core.feature import Layout
 from reflexarc_core.feature_source import Older
+from reflexarc_core.interaction import Interactions
 from reflexarc_core.ledger import Ledger, event_back
 from reflexarc_core.model import LiveModel, Scored
 from reflexarc_core.segment import Flows, Membership, membership_back, membership_plain
@@ -62,6 +63,7 @@ class SubjectState:
     fired or held-out decision. assignments: trigger -> treated/holdout, as of the first decision. touched: its place
     in the order in which subjects were last touched. ledger: what patterns and policies remember, None for nothing.
     membership: of the segments that are followed, None where none of them can concern it yet.
+    interactions: model that ranks items -> the items engaged with; None for nothing.
     older: sums that follow from the vector; no snapshot holds them.
     """
 
@@ -79,6 +81,7 @@ class SubjectState:
     touched: int = 0
     ledger: Ledger | None = None
     membership: Membership | None = None
+    interactions: dict[str, Interactions] | None = None
     older: Older = field(default_factory=dict, compare=False)
 
     def to_plain(self) -> dict[str, Any]:
@@ -101,6 +104,8 @@ class SubjectState:
             kept["ledger"] = self.ledger.to_plain()
         if self.membership is not None:
             kept["membership"] = membership_plain(self.membership)
+        if self.interactions:
+            kept["interactions"] = {name: [list(pair) for pair in held.items()] for name, held in self.interactions.items()}
         return kept
 
     def cells(self, key: str, value: str, layout: Layout) -> list[float]:
@@ -120,8 +125,15 @@ class SubjectState:
             self.ledger = Ledger()
         return self.ledger
 
+    def interactions_of(self, model_id: str) -> Interactions:
+        """The items of one model, made when there are none."""
+        if self.interactions is None:
+            self.interactions = {}
+        return self.interactions.setdefault(model_id, {})
+
     @staticmethod
     def from_plain(kept: dict[str, Any]) -> SubjectState:
+        interactions = {name: dict(held) for name, held in kept.get("interactions", {}).items()}
         return SubjectState(
             vector=_unpack(kept["vector"]),
             keyed={p: {k: _unpack(v) for k, v in keys.items()} for p, keys in kept["keyed"].items()},
@@ -137,6 +149,7 @@ class SubjectState:
             touched=kept.get("touched", 0),
             ledger=Ledger.from_plain(kept["ledger"]) if "ledger" in kept else None,
             membership=membership_back(kept["membership"]) if "membership" in kept else None,
+            interactions=interactions or None,
         )
 
 
@@ -211,7 +224,7 @@ def _unpack(packed: bytes) -> list[float]:
 
 
 def _scored_plain(scored: Scored) -> list[Any]:
-    return [
+    kept = [
         scored.model_id,
         scored.artifact_digest,
         scored.code,
@@ -220,12 +233,14 @@ def _scored_plain(scored: Scored) -> list[Any]:
         _pack(list(scored.vector)),
         None if scored.factors is None else [list(pair) for pair in scored.factors],
     ]
+    return [*kept, list(scored.ranked)] if scored.ranked else kept
 
 
 def _scored_back(kept: list[Any]) -> Scored:
     factors = None if kept[6] is None else tuple((name, value) for name, value in kept[6])
     confidences = tuple((line, confidence) for line, confidence in kept[4])
-    return Scored(kept[0], kept[1], kept[2], kept[3], confidences, tuple(_unpack(kept[5])), factors)
+    ranked = tuple(kept[7]) if len(kept) > 7 else ()
+    return Scored(kept[0], kept[1], kept[2], kept[3], confidences, tuple(_unpack(kept[5])), factors, ranked)
 
 
 def _open_plain(held: OpenDecision) -> dict[str, Any]:

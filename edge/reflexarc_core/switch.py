@@ -15,6 +15,7 @@ def carry_over(state: State, old: Plan, new: Plan, now: int) -> None:
     _relay(state, old, new, now)
     _end_patterns(state, old, new)
     carry_membership(state, old, new, now)
+    _end_interactions(state, old, new)
 
 
 def _relay(state: State, old: Plan, new: Plan, now: int) -> None:
@@ -49,3 +50,17 @@ def _end_patterns(state: State, old: Plan, new: Plan) -> None:
             del subject.ledger.instances[trigger_id]
         for trigger_id in [name for name in subject.ledger.journeys if name not in new.triggers]:
             del subject.ledger.journeys[trigger_id]
+
+
+def _end_interactions(state: State, old: Plan, new: Plan) -> None:
+    """What was kept of items that are named or weighed otherwise now, or that nobody ranks any more, goes."""
+    gone = {name for name, model in old.ranking.items() if name not in new.ranking or new.ranking[name].items != model.items}
+    if not gone:
+        return
+    for subject_key, subject in state.subjects.items():
+        held = subject.interactions
+        if held is None or gone.isdisjoint(held):
+            continue
+        left = {name: items for name, items in held.items() if name not in gone}
+        subject.interactions = left or None
+        state.dirty.add(subject_key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reflexarc_core.effect import RequestScore
+from reflexarc_core.effect import RequestScore, with_interactions
 from reflexarc_core.model import ModelDefinition
 from reflexarc_core.plan import Plan
 from reflexarc_core.state import State, SubjectState
@@ -30,7 +30,8 @@ def due_scores(plan: Plan, state: State, now: int) -> Iterator[RequestScore]:
             if is_active(model, subject, now):
                 vector = scoring.vector(scoring.features(subject.vector, subject.older, subject.values, now))
                 if vector is not None:
-                    yield RequestScore(cause_id, subject_key, model_id, vector, "host", scoring.factors_above)
+                    ask = RequestScore(cause_id, subject_key, model_id, vector, "host", scoring.factors_above)
+                    yield ask if not scoring.ranks else with_interactions(ask, subject.interactions)
 
 
 def begin_ticks(plan: Plan, state: State, now: int) -> None:

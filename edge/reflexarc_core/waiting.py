@@ -49,7 +49,7 @@ def released(plan: Plan, state: State, subject: SubjectState, held: HeldAction, 
         expire_time=now + trigger.life_ms if trigger.life_ms else 0,
     )  # fmt: skip
     if held.begins and trigger.follows:
-        begin_journey(trigger, subject, acts, now)
+        begin_journey(trigger, subject, acts, now, held.shown)
     return [DecisionOutput(acts), Act(acts)]
 
 
@@ -107,7 +107,8 @@ def next_step(
     cause: Cause,
     moment: Moment,
 ) -> list[Effect]:
-    """The next step of a content sequence: a decision of its own, that only pause, consent, caps and the hour hold back."""
+    """The next step of a content sequence: a decision of its own, that only pause, consent, caps and the hour hold back.
+    It is about the best item that no earlier step was about; without one the sequence is at its end."""
     now = state.engine_time
     follow = trigger.follows[journey.step]
     journey.step += 1
@@ -115,13 +116,17 @@ def next_step(
     decision_id = stable_id(trigger.trigger_id, subject_key, instance, cause.cause_id)
     course = plan.course(trigger)
     seen = operands(plan, subject, subject_key, cause.event, now, course.reads)
+    for name in course.progressions:
+        seen.outputs[name] = [item for item in seen.outputs.get(name, ()) if item not in journey.shown]
     held = OpenDecision(
         trigger.trigger_id, cause.cause_id, instance, cause.event, seen, (), {}, True, "", subject.language, cause.time
     )
     case = Case(plan, state, course, trigger, subject_key, subject, held, decision_id, 0, moment, now)
     effects = case.step(follow.action, journey.assignment)
     journey.decision_id = decision_id
-    if journey.step >= len(trigger.follows):
+    journey.shown += case.shown
+    is_exhausted = not all(seen.outputs[name] for name in course.progressions)
+    if journey.step >= len(trigger.follows) or is_exhausted:
         subject.its_ledger().journeys.pop(trigger.trigger_id, None)
     else:
         wait_ms = trigger.follows[journey.step].wait_ms

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Final
 
 from reflexarc_core.decision import Decision
-from reflexarc_core.effect import RequestScore
+from reflexarc_core.effect import RequestScore, score_of
 from reflexarc_core.errors import ScoringError
 from reflexarc_core.model import Scored, Scorer
 from reflexarc_core.record import Record
@@ -42,7 +42,7 @@ def scored_by(scorer: Scorer, requests: Sequence[RequestScore], outcome: Outcome
     scores: list[tuple[str, Scored]] = []
     for request in requests:
         try:
-            scores.append((request.subject, scorer.score(request.model_id, request.vector, request.factors_above)))
+            scores.append((request.subject, score_of(scorer, request)))
         except ScoringError as error:
             outcome.scoring_errors.append(error)
         except Exception as error:  # a host's own model raises what it likes

@@ -18,7 +18,7 @@ from reflexarc_core.effect import Act, Effect, RequestScore
 from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
 from reflexarc_core.event import CONSENT, IDENTIFY, OUTCOME, RESET, Event
-from reflexarc_core.model import LiveModel, Scored, Scorer
+from reflexarc_core.model import ItemScorer, LiveModel, Scored, Scorer
 from reflexarc_core.record import (
     AnswerInput,
     CatalogInput,
@@ -259,6 +259,8 @@ class Runtime:
         with self.lock:
             state = self.engine.state
             held = state.subjects.pop(subject, None)
+            if isinstance(self._scorer, ItemScorer):
+                self._scorer.forget(subject)
             if held is not None:
                 self.owed.undelivered.difference_update(held.open)
                 state.dirty.discard(subject)

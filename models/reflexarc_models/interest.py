@@ -19,7 +19,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from reflexarc_core.errors import ScoringError
-from reflexarc_models.item_factors import ITEMS_FILE, WEIGHT_MAX, ItemFactors
+from reflexarc_core.interaction import WEIGHT_MAX
+from reflexarc_models.item_factors import ITEMS_FILE, ItemFactors
 
 if TYPE_CHECKING:
     import numpy as np

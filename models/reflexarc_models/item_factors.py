@@ -33,8 +33,6 @@ DIMENSION_MAX: Final = 256
 LINKS_PER_ITEM_MAX: Final = 255
 ITEM_ID_BYTES_MAX: Final = 1_024
 LINK_WINDOW_MAX: Final = 200
-WEIGHT_MAX: Final = 4.0
-"""What all interactions of one subject with one item weigh together at most: a habit is not a hundred tastes."""
 
 
 @dataclass(frozen=True, eq=False)

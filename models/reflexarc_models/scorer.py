@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from reflexarc_core.errors import ManifestError, ScoringError
+from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import GRID, Scored
 from reflexarc_models import forest_kernel
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
 from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors
 from reflexarc_models.forest_kernel import ForestKernel
+from reflexarc_models.item_factors import ITEMS_FILE, ItemFactors
 from reflexarc_models.ort import OnnxRunner
+from reflexarc_models.tastes import Tastes
 from reflexarc_models.walk import ObliviousWalk
 
 AUTO: Final = "auto"
@@ -34,13 +37,14 @@ class _Held:
     then the path's own.
     """
 
-    __slots__ = ("_path", "_runtime", "artifact", "code", "confidences", "digest", "input_count", "scores")
+    __slots__ = ("_path", "_runtime", "_tastes", "artifact", "code", "confidences", "digest", "input_count", "scores")
 
     def __init__(self, artifact: Artifact, runtime: str) -> None:
         self.artifact = artifact
         self.digest = artifact.digest
         self.input_count = len(artifact.inputs)
         self._runtime = runtime
+        self._tastes: Tastes | None = None
         self._path: Path | None = None
         self.code: Callable[[Sequence[float]], int] = self._first_code
         self.scores = tuple(grid / GRID for grid in artifact.score_grid)
@@ -61,6 +65,16 @@ class _Held:
                 ObliviousWalk(self.artifact.files[MODEL_FILE], len(self.artifact.inputs)) if walks else OnnxRunner(self.artifact)
             )
         return self._path
+
+    def tastes(self) -> Tastes:
+        """The live interests by this artifact's items, which are read by the first look."""
+        if self._tastes is None:
+            self._tastes = Tastes(items_of(self.artifact))
+        return self._tastes
+
+    def forget(self, subject: str) -> None:
+        if self._tastes is not None:
+            self._tastes.forget(subject)
 
     def _first_code(self, vector: Sequence[float]) -> int:
         self.code = self.path().code
@@ -141,6 +155,28 @@ class ArtifactScorer:
         explained = held.factors(filled) if factors_above is not None and score > factors_above else None
         return Scored(model_id, held.digest, code, score, held.confidences[code], tuple(vector), explained)
 
+    def score_items(
+        self,
+        model_id: str,
+        vector: Sequence[float],
+        factors_above: float | None,
+        subject: str,
+        interactions: Sequence[tuple[str, float]],
+    ) -> Scored:
+        """Score one vector with what the subject's interactions say, and rank the items to come next; see ItemScorer.
+
+        Raises ScoringError as `score` does, and where the artifact holds no items (the server's form) or numpy is not there.
+        """
+        held = self._find(model_id)
+        strength, ranked = held.tastes().look(subject, interactions)
+        whole = (*vector, strength) if held.artifact.inputs[-1] == INTEREST_STRENGTH else vector
+        return self.score(model_id, whole, factors_above)._replace(ranked=ranked)
+
+    def forget(self, subject: str) -> None:
+        """Hold nothing of this subject any more."""
+        for held in self._held.values():
+            held.forget(subject)
+
     def score_many(self, model_id: str, rows: Sequence[Sequence[float]]) -> list[Scored]:
         """Score many vectors at once, without factors. Raises ScoringError as `score` does."""
         held = self._find(model_id)
@@ -160,8 +196,21 @@ class ArtifactScorer:
         return held
 
 
+def items_of(artifact: Artifact) -> ItemFactors:
+    """The items of an artifact. ScoringError: it holds none, or numpy is missing. ManifestError: they are damaged."""
+    content = artifact.files.get(ITEMS_FILE)
+    if content is None:
+        raise ScoringError(
+            f"the artifact of {artifact.model_id} in the form {artifact.form} ranks no items", hint="the device's form does"
+        )
+    try:
+        return ItemFactors.from_bytes(content)
+    except ImportError as error:
+        raise ScoringError(f"model {artifact.model_id} ranks items, which needs numpy", hint="install reflexarc[edge]") from error
+
+
 def self_test(artifact: Artifact, runtime: str = AUTO) -> None:
-    """Score the artifact's parity rows by the path this host will use, one by one and as a batch.
+    """Score the artifact's parity rows by the path this host will use, one by one and as a batch; read its items, if it has any.
 
     Raises ManifestError on any code or score that differs, ScoringError when the path is not available.
     """
@@ -173,6 +222,9 @@ def self_test(artifact: Artifact, runtime: str = AUTO) -> None:
         raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} is not readable: {error!r}") from error
     if not rows or not len(rows) == len(codes) == len(grids):
         raise ManifestError(f"{PARITY_FILE} of {artifact.model_id} has no rows or an answer too few")
+    if ITEMS_FILE in artifact.files:
+        with contextlib.suppress(ScoringError):  # a host without numpy scores by the other models
+            items_of(artifact)
     scorer = ArtifactScorer({artifact.model_id: artifact}, runtime)
     many = scorer.score_many(artifact.model_id, rows)
     for place, row in enumerate(rows):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.effect import Effect, RequestScore
+from reflexarc_core.effect import Effect, RequestScore, score_of
 from reflexarc_core.effect import Record as RecordEffect
 from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
@@ -231,7 +231,7 @@ class Fold:
     def _scores(self, requests: list[RequestScore]) -> Iterator[tuple[str, Scored]]:
         for request in requests:
             try:
-                yield request.subject, self._scorer.score(request.model_id, request.vector, request.factors_above)
+                yield request.subject, score_of(self._scorer, request)
             except ScoringError:
                 _log.exception("model %s failed", request.model_id)
 

@@ -55,7 +55,7 @@ events = st.builds(
 )  # fmt: skip
 scored = st.builds(
     Scored, ids, texts, int32, unit, st.lists(st.tuples(unit, unit), max_size=3).map(tuple), vectors,
-    st.none() | st.lists(st.tuples(texts, finite), max_size=3).map(tuple),
+    st.none() | st.lists(st.tuples(texts, finite), max_size=3).map(tuple), st.lists(texts, max_size=3).map(tuple),
 )  # fmt: skip
 wheres = st.sampled_from(("host", "server", "device"))
 evidence = st.builds(ScoreEvidence, ids, texts, int32, unit, unit, st.none() | unit, unit, wheres)

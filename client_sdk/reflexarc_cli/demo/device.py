@@ -21,6 +21,7 @@ from reflexarc_core.errors import ReflexArcError, StorageError
 from reflexarc_core.record import DecisionOutput, EventInput, ScoresInput
 
 PROGRESS_EVERY = 2_000
+LOOKS_AFTER_MS = 2_000
 
 
 class Ledger:
@@ -152,6 +153,14 @@ class Device:
             )  # fmt: skip
             if receipt.accepted:
                 self.ledger.add(receipt.event_id)
+            item = (decision.payload or {}).get("item")
+            if kind == "click" and item:  # whoever clicks on a recommended item looks at it
+                receipt = self.client.track(
+                    "content_view", {"content_id": item}, subject=decision.subject,
+                    event_time=decision.decision_time + after_ms + LOOKS_AFTER_MS,
+                )  # fmt: skip
+                if receipt.accepted:
+                    self.ledger.add(receipt.event_id)
 
     def _treated(self, index: int) -> dict[str, dict[str, int]]:
         """Trigger -> subject -> when it was first acted on before this day; from the store, so a restart sees the same."""

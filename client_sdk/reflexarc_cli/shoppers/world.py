@@ -5,7 +5,8 @@ on before that day: a process that was killed and started again sees the same da
 
 The effect, for the days after a shopper was first acted on, EFFECT_DAYS of them: a `proactive_re_engagement` brings a
 shopper back for a visit with a fixed chance a day, a `targeted_offer_presentation` turns visits without a purchase into
-one with a purchase, and brings some visits of its own. The rest of the shopper's life goes on as it would have.
+one with a purchase, and brings some visits of its own, a `content_recommendation` brings a reader back to read on. The
+rest of the shopper's life goes on as it would have.
 """
 
 import datetime
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from reflexarc_cli.shoppers.person import Day, Temper, days_of, temper_of
+from reflexarc_cli.shoppers.reading import CATEGORIES, guides, is_reader, reading_of
 from reflexarc_core.errors import StorageError
 from reflexarc_core.event import Event, subject_key
 
@@ -30,6 +32,7 @@ EFFECT_DAYS: Final = 14
 
 RE_ENGAGEMENT: Final = "proactive_re_engagement"
 OFFER: Final = "purchase_optimization"
+RECOMMENDATION: Final = "content_recommendation"
 RETURN_CHANCE: Final = 0.035
 """A day, for a shopper whom the re-engagement reached."""
 OFFER_BUY_CHANCE: Final = 0.5
@@ -37,7 +40,10 @@ OFFER_BUY_CHANCE: Final = 0.5
 OFFER_VISIT_CHANCE: Final = 0.2
 """A day, of a visit that would not have been, half of them with a purchase."""
 
-CATEGORIES: Final = ("garden", "kitchen", "books", "toys", "sport", "music", "travel", "health")
+READ_ON_CHANCE: Final = 0.1
+"""A day, of a visit to read on that would not have been."""
+RECOMMENDATION_CLICK_CHANCE: Final = 0.35
+
 CHANNELS: Final = ("direct", "search", "social", "direct")
 
 Row = dict[str, Any]
@@ -78,11 +84,14 @@ class ShopperWorld:
         self.end_time: Final = self.cut_time + replay_days * DAY_MS
         day_count = history_days + replay_days
         self._people: dict[int, tuple[Temper, list[Day]]] = {}
+        self._reading: dict[int, list[tuple[int, int]]] = {}
         for number in range(shopper_count):
             if owns is None or owns(subject_of(number)):
                 # Joining is spread over the history alone, so that a longer replay does not change the past.
                 temper = temper_of(seed, number, history_days + REPLAY_DAYS)
                 self._people[number] = temper, days_of(seed, number, temper, day_count)
+                if is_reader(seed, number):
+                    self._reading[number] = reading_of(seed, number, self._people[number][1])
 
     @property
     def subjects(self) -> list[str]:
@@ -109,7 +118,8 @@ class ShopperWorld:
         draw = random.Random(f"{self.seed}/reaction/{decision.decision_id}")
         shown_after = draw.randrange(200, 3_000)
         outcomes = [("impression", shown_after)]
-        if draw.random() < (0.3 if decision.trigger_id == OFFER else 0.2):
+        clicks = {OFFER: 0.3, RECOMMENDATION: RECOMMENDATION_CLICK_CHANCE}.get(decision.trigger_id, 0.2)
+        if draw.random() < clicks:
             outcomes.append(("click", shown_after + draw.randrange(1_000, 20_000)))
         elif draw.random() < 0.35:
             outcomes.append(("dismissal", shown_after + draw.randrange(500, 8_000)))
@@ -117,16 +127,21 @@ class ShopperWorld:
 
     def _rows_of(self, index: int, treated: Treated) -> list[Row]:
         start = START_TIME + index * DAY_MS
-        won_back, offered = (self._under_effect(treated.get(name, ()), start) for name in (RE_ENGAGEMENT, OFFER))
+        won_back, offered, advised = (
+            self._under_effect(treated.get(name, ()), start) for name in (RE_ENGAGEMENT, OFFER, RECOMMENDATION)
+        )
         rows: list[Row] = []
         for number, (temper, days) in self._people.items():
             subject = subject_of(number)
-            maker = _RowMaker(self.seed, number, index, temper, start)
+            reading = self._reading.get(number)
+            maker = _RowMaker(self.seed, number, index, temper, start, None if reading is None else reading[index])
             maker.day(days[index])
             if subject in won_back:
                 maker.return_visit()
             if subject in offered:
                 maker.offer_visit(days[index])
+            if subject in advised:
+                maker.reading_visit(days[index])
             rows += maker.rows
         rows.sort(key=lambda row: (row["time"], row["event_id"]))
         return rows
@@ -141,8 +156,10 @@ class ShopperWorld:
 class _RowMaker:
     """Rows of one shopper on one day. Base rows and those of an effect are numbered apart, so that an effect only adds."""
 
-    def __init__(self, seed: int, number: int, index: int, temper: Temper, start: int) -> None:
+    def __init__(self, seed: int, number: int, index: int, temper: Temper, start: int, reading: tuple[int, int] | None) -> None:
+        """reading: how many guides a reader has read before this day, and reads on it; None for anybody else."""
         self.rows: list[Row] = []
+        self._reading = reading
         self._seed, self._number, self._index, self._temper, self._start = seed, number, index, temper, start
         self._count = 0
         self._part = ""
@@ -181,6 +198,13 @@ class _RowMaker:
             draw = self._begin("o")
             self._visit(draw, "direct", draw.random() < 0.5, False)
 
+    def reading_visit(self, day: Day) -> None:
+        """What a recommendation adds today: a visit to read on."""
+        if self._reading is not None and not day.visits and self._chance("read on") < READ_ON_CHANCE:
+            draw = self._begin("c")
+            self._add("session", {"kind": "start", "channel": "direct"}, draw.randrange(1_000, 20_000))
+            self._read(draw, self._reading[0], 2)
+
     # -- the parts of a day -----------------------------------------------------------------------------------------
 
     def _visit(self, draw: random.Random, channel: str, buys: bool, asks: bool) -> None:
@@ -196,7 +220,9 @@ class _RowMaker:
         for _ in range(looked):
             kind = "search" if draw.random() < 0.2 else "view"
             self._interact(draw, kind, category)
-        if draw.random() < 0.18:
+        if self._reading is not None:
+            self._read(random.Random(f"{self._seed}/{self._number}/{self._index}/{self._part}/reads"), *self._reading)
+        elif draw.random() < 0.18:
             seconds = round(draw.uniform(20, 400), 1)
             content = f"{category}-guide-{draw.randrange(12):02d}"
             self._add("content_view", {"content_id": content, "category": category, "time_spent": seconds}, 3_000)
@@ -206,6 +232,11 @@ class _RowMaker:
         if asks:
             ticket = {"ticket_id": self._id("t"), "severity": draw.choice(("low", "normal", "high")), "topic": "order"}
             self._add("support_ticket", ticket, draw.randrange(10_000, 90_000))
+
+    def _read(self, draw: random.Random, before: int, count: int) -> None:
+        for category, content, seconds in guides(draw, self._temper.category % len(CATEGORIES), before, count):
+            self._add("content_view", {"content_id": content, "category": category, "time_spent": seconds}, 3_000)
+            self._time += int(seconds * 1000)
 
     def _purchase(self, draw: random.Random, category: str) -> None:
         self._interact(draw, "add_to_cart", category)

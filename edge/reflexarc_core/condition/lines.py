@@ -30,6 +30,17 @@ def line_misuse(checked: CheckedExpression, operand: str) -> str:
     return _misuse(checked.tree, operand, True)
 
 
+def claim_is_turned(checked: CheckedExpression, operand: str) -> bool:
+    """Whether this bool operand stands anywhere where its being true does not just help the condition to be true."""
+    return _turned(checked.tree, operand, True)
+
+
+def _turned(node: Node, operand: str, helps: bool) -> bool:
+    if node[:2] == ("operand", operand):
+        return not helps
+    return any(_turned(part, operand, position) for part, position in _parts(node, helps))
+
+
 def _comparison(node: Node, operand: str) -> tuple[str, float] | None:
     """(sign, literal) with the operand on the left."""
     if node[0] != "call" or node[1] not in _SIGNS:
@@ -50,9 +61,14 @@ def _misuse(node: Node, operand: str, helps: bool) -> str:
         if compared[0] != ">":
             return f"{unparse(node)} is no line: only a score strictly over a literal is confident"
         return "" if helps else f"{unparse(node)} is negated or used as a value, so it is no line"
-    tag = node[0]
     if node[:2] == ("operand", operand):
         return f"{operand} is used other than compared with a literal"
+    return next((found for part, position in _parts(node, helps) if (found := _misuse(part, operand, position))), "")
+
+
+def _parts(node: Node, helps: bool) -> list[tuple[Node, bool]]:
+    """The parts of a node, and whether each being true can only help the whole condition to be true."""
+    tag = node[0]
     if tag in ("and", "or"):
         inner = [(part, helps) for part in node[1:]]
     elif tag == "if":
@@ -62,4 +78,4 @@ def _misuse(node: Node, operand: str, helps: bool) -> str:
         inner += [(part, False) for part in node[4:]]
     else:
         inner = [(part, False) for part in children(node)]
-    return next((found for part, position in inner if (found := _misuse(part, operand, position))), "")
+    return inner

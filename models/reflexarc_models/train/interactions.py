@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.event import Event
-from reflexarc_core.interaction import interaction_of
-from reflexarc_models.item_factors import ITEM_COUNT_MAX, ITEM_ID_BYTES_MAX, WEIGHT_MAX
+from reflexarc_core.interaction import WEIGHT_MAX, interaction_of
+from reflexarc_models.item_factors import ITEM_COUNT_MAX, ITEM_ID_BYTES_MAX
 from reflexarc_models.train.history import History
 from reflexarc_models.train.ials import Matrix
 

@@ -107,6 +107,7 @@ class Scored(_message.Message):
     CONFIDENCES_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     FACTORS_FIELD_NUMBER: _builtins.int
+    RANKED_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model of the catalog."""
     artifact_digest: _builtins.str
@@ -127,6 +128,10 @@ class Scored(_message.Message):
     def factors(self) -> Global___Factors:
         """The factors. Missing means they were not asked for."""
 
+    @_builtins.property
+    def ranked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items the subject is to see next, the best first, none twice. Empty means that the model ranks no items, or that none is left."""
+
     def __init__(
         self,
         *,
@@ -137,10 +142,11 @@ class Scored(_message.Message):
         confidences: _abc.Iterable[Global___LineConfidence] | None = ...,
         vector: _abc.Iterable[_builtins.float] | None = ...,
         factors: Global___Factors | None = ...,
+        ranked: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["factors", b"factors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "code", b"code", "confidences", b"confidences", "factors", b"factors", "model_id", b"model_id", "score", b"score", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "code", b"code", "confidences", b"confidences", "factors", b"factors", "model_id", b"model_id", "ranked", b"ranked", "score", b"score", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

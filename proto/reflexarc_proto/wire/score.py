@@ -11,6 +11,7 @@ from reflexarc_proto.v1 import score_pb2, scoring_service_pb2
 
 INPUT_COUNT_MAX: Final = 256
 LINE_COUNT_MAX: Final = 1_024
+RANKED_COUNT_MAX: Final = 256
 
 
 def fill_scored(message: score_pb2.Scored, scored: Scored) -> None:
@@ -24,6 +25,8 @@ def fill_scored(message: score_pb2.Scored, scored: Scored) -> None:
     message.vector.extend(scored.vector)
     if scored.factors is not None:
         _fill_factors(message.factors, scored.factors)
+    if scored.ranked:
+        message.ranked.extend(scored.ranked)
 
 
 def scored_to_proto(scored: Scored) -> score_pb2.Scored:
@@ -35,7 +38,10 @@ def scored_to_proto(scored: Scored) -> score_pb2.Scored:
 
 def scored_from_proto(message: score_pb2.Scored) -> Scored:
     """The score. Raises InvalidEventError when it is wider than any model or no probability."""
-    return _scored(message.model_id, message.artifact_digest, message, tuple(message.vector))
+    if len(message.ranked) > RANKED_COUNT_MAX:
+        raise InvalidEventError(f"a score with {len(message.ranked)} ranked items", hint=f"at most {RANKED_COUNT_MAX}")
+    found = _scored(message.model_id, message.artifact_digest, message, tuple(message.vector))
+    return found._replace(ranked=tuple(message.ranked)) if message.ranked else found
 
 
 def result_to_proto(scored: Scored, lines: Sequence[float] = ()) -> scoring_service_pb2.ScoreResult:
