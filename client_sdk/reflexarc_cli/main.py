@@ -31,6 +31,7 @@ from reflexarc_cli.simulate_command import simulate
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
 from reflexarc_cli.sync_commands import sync
+from reflexarc_cli.train_command import train
 from reflexarc_core.errors import ReflexArcError
 
 SEED: Final = click.IntRange(0, 2**32 - 1)
@@ -124,40 +125,6 @@ def serve(
     server.stop()
 
 
-@cli.command(short_help="Train models on a server's log.")
-@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path), help="The server's folder.")
-@click.option("--catalog", type=click.Path(path_type=Path), help="Catalog to train for; the shipped one by default.")
-@click.option("--until", type=int, help="Look at events up to this time only (ms since 1970).")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="The same log and seed give the same models.")
-@click.option("--activate", metavar="ADDRESS", help="Make the bundle live on the server at this address.")
-@click.option("--json-file", type=click.Path(path_type=Path), help="Write the report here, as JSON.")
-@with_access
-def train(
-    data: Path, catalog: Path | None, until: int | None, seed: int, activate: str | None, json_file: Path | None, access: Access
-) -> None:
-    """Train the models on the server's log and write a bundle."""
-    from reflexarc.definitions import load_catalog
-    from reflexarc_cli.training import train as train_all
-
-    report = train_all(data, load_catalog(catalog), until, seed, Progress())
-    if json_file is not None:
-        json_file.write_text(json.dumps(report))
-    for model_id, model in report["models"].items():
-        if "auc" in model:
-            click.echo(
-                f"{model_id}: AUC {model['auc']:.3f} (recency alone {model['auc_recency']:.3f}), {model['rows']:,} rows,"
-                f" {model['device_bytes']:,} bytes on the device"
-            )
-        else:
-            click.echo(f"{model_id}: no data, {model['no_data']}")
-    click.echo(f"bundle {report['bundle']}")
-    if activate is not None:
-        backend = access.backend(activate)
-        backend.activate(report["bundle"])
-        backend.close()
-        click.echo(f"live on {activate}")
-
-
 @cli.command("import", short_help="Import events from a file into a server.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--map", "mapping", metavar="M", help="Mapping: a YAML file or a shipped name; found by the header by default.")
@@ -186,6 +153,7 @@ def results(server: str, as_json: bool, access: Access) -> None:
 
 
 for command in (
+    train,
     catalog,
     explain,
     stats,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from reflexarc_core.decision import Decision
 from reflexarc_core.errors import StorageError
 from reflexarc_core.event import Event
@@ -70,6 +72,12 @@ class LogReader:
             ):
                 found.setdefault(trigger_id, {}).setdefault(subject, []).append(fired_time)
         return found
+
+    def live_bundle(self) -> str:
+        """Digest of the bundle that is live, empty for none."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT value FROM kept WHERE name = 'bundle'").fetchone()
+        return str(msgspec.msgpack.decode(row[0])) if row else ""
 
     def event_ids(self) -> list[str]:
         """The id of every stored event, one entry per stored record."""

@@ -31,7 +31,8 @@ class TrainSpec:
     ALGORITHMS.
 
     confidence_min: the model's gate. moments_per_week: score moments to expect, 0 to take the dataset's own
-    rate.
+    rate. inputs: features of the dataset to learn from, none for all of them; the others stay beside for what
+    else is to be scored on these rows.
     """
 
     model_id: str
@@ -43,6 +44,7 @@ class TrainSpec:
     seed: int = 0
     version: int = 1
     moments_per_week: float = 0.0
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

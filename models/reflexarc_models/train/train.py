@@ -150,13 +150,14 @@ def _prepare(spec: TrainSpec, dataset: Dataset, parts: Split | None) -> Prepared
         bool(np.isfinite(column).any() and len(np.unique(column[np.isfinite(column)])) + np.isnan(column).any() > 1)
         for column in seen.T
     ]
-    kept = [place for place, goes in enumerate(varies) if goes]
+    given = [not spec.inputs or name in spec.inputs for name in dataset.inputs]
+    kept = [place for place, (is_given, goes) in enumerate(zip(given, varies, strict=True)) if is_given and goes]
     if not kept:
-        return NoData(spec.model_id, f"none of {', '.join(dataset.inputs)} varies in the training rows")
+        return NoData(spec.model_id, f"none of {', '.join(spec.inputs or dataset.inputs)} varies in the training rows")
     # Behind every value seen in training, so a tree can tell an absent value from all others by one split.
     absent = tuple(float(np.ceil(np.nanmax(seen[:, place])) + 1.0) for place in kept)
     x = np.where(np.isnan(dataset.x[:, kept]), np.array(absent), dataset.x[:, kept])
-    dropped = tuple(name for name, goes in zip(dataset.inputs, varies, strict=True) if not goes)
+    dropped = tuple(name for name, is_given, goes in zip(dataset.inputs, given, varies, strict=True) if is_given and not goes)
     return Prepared(tuple(dataset.inputs[place] for place in kept), (*dataset.inputs_left_out, *dropped), absent, x, parts)
 
 
