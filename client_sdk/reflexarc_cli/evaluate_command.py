@@ -14,6 +14,8 @@ from reflexarc_cli.misuse import Misused
 from reflexarc_cli.progress import Progress
 
 LINES: Final = (0.5, 0.7, 0.8)
+COST: Final = 1.0
+VALUE: Final = 5.0
 FILE = click.Path(path_type=Path)
 
 
@@ -40,6 +42,9 @@ def _options(command: Any) -> Any:
             click.option("--line", "lines", type=click.FloatRange(0, 1, min_open=True, max_open=True), multiple=True,
                          help=f"Where decisions are measured; {', '.join(map(str, LINES))} by default."),
             click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Folds and training."),
+            click.option("--report", type=FILE, metavar="FILE.html", help="Write it all as one HTML page."),
+            click.option("--cost", type=click.FloatRange(0), help="The report's cost of acting on one subject; 1 by default."),
+            click.option("--value", type=click.FloatRange(0), help="The report's worth of a positive one; 5 by default."),
             click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         )
     ):  # fmt: skip
@@ -78,13 +83,16 @@ def content_interest(events: Path, mapping: str | None, k: int, seed: int, as_js
 def _run(
     model_id: str, events: Path | None, mapping: str | None, cut: str | None, horizon: str | None, goal: str | None,
     active_within: str | None, table: Path | None, label: str | None, positive: str | None, time: str | None, drop: str | None,
-    subject: str | None, lines: tuple[float, ...], seed: int, as_json: bool,
+    subject: str | None, lines: tuple[float, ...], seed: int, report: Path | None, cost: float | None, value: float | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     from reflexarc_cli.evaluating.eventful import EventsOrder, evaluate_events
+    from reflexarc_cli.evaluating.html_report import html_report
     from reflexarc_cli.evaluating.page import page
     from reflexarc_cli.evaluating.tabular import TableOrder, evaluate_table
-    from reflexarc_models.train.evaluation import report
+    from reflexarc_models.train.evaluation import report as figures_of
 
+    progress = Progress()
     chosen = tuple(sorted(set(lines or LINES)))
     of_events = {"--map": mapping, "--cut": cut, "--horizon": horizon, "--goal": goal, "--active-within": active_within}
     of_table = {"--label": label, "--positive": positive, "--time": time, "--drop": drop, "--subject": subject}
@@ -92,6 +100,10 @@ def _run(
         raise Misused(
             "what is to be evaluated?", hint="--events FILE --map MAP --cut TIME --horizon 90d, or --table FILE --label COLUMN"
         )
+    if report is None and (cost is not None or value is not None):
+        raise Misused("--cost and --value go into the report", hint="add --report FILE.html")
+    if report is not None and not report.absolute().parent.is_dir():
+        raise Misused(f"{report.parent} is no folder", hint="the report is written there")
     strange = [name for name, value in (of_table if events is not None else of_events).items() if value is not None]
     if strange:
         raise Misused(f"{strange[0]} does not go with {'--events' if events is not None else '--table'}")
@@ -99,15 +111,21 @@ def _run(
         if cut is None or horizon is None:
             raise Misused("when is the log cut, and how far does the label look?", hint="--cut 2011-09-09 --horizon 90d")
         found, data = evaluate_events(
-            EventsOrder(model_id, events, mapping, cut, horizon, _names(goal), active_within, chosen, seed), Progress()
+            EventsOrder(model_id, events, mapping, cut, horizon, _names(goal), active_within, chosen, seed), progress
         )
     else:
         if table is None or label is None:
             raise Misused("which column is the label?", hint="--label COLUMN")
         found, data = evaluate_table(
-            TableOrder(model_id, table, label, positive, time, _names(drop), subject, chosen, seed), Progress()
+            TableOrder(model_id, table, label, positive, time, _names(drop), subject, chosen, seed), progress
         )
-    figures = {"model": model_id, "data": data, **report(found), "peak_mb": peak_mb()}
+    figures = {"model": model_id, "data": data, **figures_of(found), "peak_mb": peak_mb()}
+    if report is not None:
+        with progress.stage("Writing the report", 1) as step:
+            report.write_text(
+                html_report(found, figures, COST if cost is None else cost, VALUE if value is None else value), encoding="utf-8"
+            )
+            step(1)
     click.echo(json.dumps(figures) if as_json else page(figures), nl=as_json)
 
 

@@ -58,9 +58,9 @@ def evaluate_events(order: EventsOrder, progress: Progress) -> tuple[Evaluation,
     with progress.stage("Folding features at each moment", 1) as step:
         part = outcome_part(log, rule, cut_time, order.seed)
         step(1)
-    spec = spec_of(order.model_id, order.lines, order.seed, horizon_ms)
+    spec = spec_of(order.model_id, order.seed, horizon_ms)
     with progress.stage(f"Training {spec.algorithm.replace('_', ' ')}", 1) as step:
-        found = evaluate(spec, [part], step)
+        found = evaluate(spec, [part], order.lines, step)
     found.warnings[:0] = [*notes, *said]
     return found, {
         "file": str(file), "mapping": mapping.name, "cut": order.cut, "horizon": order.horizon, "events": len(log.times),

@@ -30,6 +30,7 @@ POSITIVE_TEXTS: Final = (
 DELIMITERS: Final = (",", ";", "\t", "|")
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 BAD_SHARE_MAX: Final = 0.5
+COPIES_SHARE_MAX: Final = 0.5
 VALUES_SHOWN_MAX: Final = 6
 STEP_ROWS: Final = 5_000
 
@@ -86,16 +87,28 @@ def read_table(
     if len(known) < count:
         notes.append(f"{count - len(known):,} rows without a {label} or a time were left out")
     kept = {name: [texts[place] for place in known] for name, texts in columns.items()}
-    if subject is not None:
-        keys = np.array(kept[subject], dtype=object)
-    else:
-        keys = np.array([_row_key(cells) for cells in zip(*kept.values(), strict=True)], dtype=object)
-        copies = len(keys) - len(set(keys.tolist()))
-        notes += [f"{copies:,} rows are copies of another: kept, and never apart"] if copies else []
+    keys, said = _keys(kept, subject)
+    notes += said
     inputs = {name: texts for name, texts in kept.items() if name not in {label, time, subject, *drop}}
     if not inputs:
         raise Misused("no column is left to learn from", hint=f"the file has {', '.join(header[:8])}")
     return LabelledTable(inputs, labels[known], keys, times, chosen, tuple(notes))
+
+
+def _keys(kept: dict[str, list[str]], subject: str | None) -> tuple[NDArray[Any], list[str]]:
+    """What rows belong together by: the subject, or a row's own content. Where most rows have a twin, the columns only take few
+    values: twins are then different people, and every row is its own.
+    """
+    if subject is not None:
+        return np.array(kept[subject], dtype=object), []
+    keys = [_row_key(cells) for cells in zip(*kept.values(), strict=True)]
+    copies = len(keys) - len(set(keys))
+    if not copies:
+        return np.array(keys, dtype=object), []
+    if copies > COPIES_SHARE_MAX * len(keys):
+        alone = [f"{key} {place}" for place, key in enumerate(keys)]
+        return np.array(alone, dtype=object), [f"{copies:,} rows have a twin: too many to be copies, each is taken for its own"]
+    return np.array(keys, dtype=object), [f"{copies:,} rows are copies of another: kept, and never apart"]
 
 
 def _row_key(cells: Sequence[str]) -> str:

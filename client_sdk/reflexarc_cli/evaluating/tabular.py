@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from reflexarc_build.reader import build_text
 from reflexarc_cli.evaluating.table import read_table
@@ -14,6 +13,8 @@ from reflexarc_cli.progress import Progress
 from reflexarc_models.train.compose import TrainSpec
 from reflexarc_models.train.evaluation import Evaluation, evaluate
 from reflexarc_models.train.folds import FOLD_COUNT, by_fold, by_time
+
+SHIPPED_LINES: Final = {"churn": 0.7, "purchase_intent": 0.8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,17 @@ def evaluate_table(order: TableOrder, progress: Progress) -> tuple[Evaluation, d
         parts = by_fold(table.columns, table.labels, table.keys, order.seed)
     else:
         parts = by_time(table.columns, table.labels, table.keys, table.times, order.time or "", order.seed)
-    spec = spec_of(order.model_id, order.lines, order.seed)
+    spec = spec_of(order.model_id, order.seed)
     with progress.stage(f"Training {spec.algorithm.replace('_', ' ')}", FOLD_COUNT if table.times is None else 1) as step:
-        found = evaluate(spec, parts, step)
+        found = evaluate(spec, parts, order.lines, step)
     found.warnings[:0] = table.notes
     return found, {"file": str(order.file), "label": order.label, "positive": table.positive, "dropped": list(order.drop)}
 
 
-def spec_of(model_id: str, lines: Sequence[float], seed: int, horizon_ms: int = 0) -> TrainSpec:
-    """The shipped model's declaration (algorithm, gate) with other lines and horizon."""
+def spec_of(model_id: str, seed: int, horizon_ms: int = 0) -> TrainSpec:
+    """The shipped model's declaration: its algorithm, its gate, and the line of the automation that ships with it."""
     model = build_text("include: standard").models[model_id]
     return TrainSpec(
-        model_id=model_id, algorithm=model.algorithm, lines=tuple(lines), confidence_min=model.confidence_min,
+        model_id=model_id, algorithm=model.algorithm, lines=(SHIPPED_LINES[model_id],), confidence_min=model.confidence_min,
         horizon_ms=horizon_ms, update_interval_ms=model.update_ms, seed=seed,
     )  # fmt: skip

@@ -21,8 +21,8 @@ from reflexarc_models.train.dataset import Dataset
 from reflexarc_models.train.split import BY_TIME, Split
 
 PARITY_ROWS_KEPT: Final = 24
-PARITY_VALUES_KEPT: Final = 120
-"""Rows times inputs: a wide model keeps fewer rows (six at least), for they are downloaded with it."""
+PARITY_VALUES_KEPT: Final = 48
+"""Rows times inputs: a wide model keeps fewer rows (four at least), for they are downloaded with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _manifest(
 
 def _parity_file(artifact: Artifact, gate_rows: NDArray[np.float64]) -> bytes:
     """A few rows spread over the gate's (held-out, threshold-equal, extremes) and one without any value."""
-    count = max(6, min(PARITY_ROWS_KEPT, PARITY_VALUES_KEPT // gate_rows.shape[1]))
+    count = max(4, min(PARITY_ROWS_KEPT, PARITY_VALUES_KEPT // gate_rows.shape[1]))
     chosen = np.unique(np.linspace(0, len(gate_rows) - 1, count).astype(int))
     # float32 values in their shortest text: what a host reads back rounds to the very same float32.
     rows = [[float(str(value)) for value in row] for row in gate_rows[chosen].astype(np.float32)]

@@ -18,6 +18,7 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import GRID
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.ort import OnnxRunner
+from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.compose import TrainSpec
 from reflexarc_models.train.dataset import Dataset
@@ -42,11 +43,12 @@ DIGITS: Final = 5
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One training with the rows it is measured on. baselines: per name a score for each of the split's test rows, made
-    without looking at their labels. warnings: of the making of the rows."""
+    without looking at their labels. statement: how the rows were parted. warnings: of the making of the rows."""
 
     dataset: Dataset
     split: Split
     baselines: Mapping[str, NDArray[np.float64]]
+    statement: str
     warnings: tuple[str, ...] = ()
 
 
@@ -72,6 +74,7 @@ class Evaluation:
 
     spec: TrainSpec
     scores: Scores
+    lines: tuple[float, ...]
     models: list[TrainedModel]
     rows_trained: int
     seconds: float
@@ -80,8 +83,10 @@ class Evaluation:
     last: Part | None = None
 
 
-def evaluate(spec: TrainSpec, parts: Iterable[Part], done: Callable[[int], object] = lambda _: None) -> Evaluation:
-    """Train and measure every part. done: called with 1 after each.
+def evaluate(
+    spec: TrainSpec, parts: Iterable[Part], lines: Iterable[float], done: Callable[[int], object] = lambda _: None
+) -> Evaluation:
+    """Train and measure every part. lines: where decisions are measured. done: called with 1 after each part.
 
     Raises DefinitionError when a part cannot be trained, saying why: there is no evaluation of half of the rows.
     """
@@ -90,18 +95,20 @@ def evaluate(spec: TrainSpec, parts: Iterable[Part], done: Callable[[int], objec
     models: list[TrainedModel] = []
     warnings: dict[str, None] = {}
     last: Part | None = None
+    wanted = tuple(sorted(set(lines)))
     for number, part in enumerate(parts):
         trained = train_model(spec, part.dataset, part.split)
         if isinstance(trained, NoData):
             raise DefinitionError(f"no model: {trained.reason}", hint="more rows, or rows with both labels")
-        gathered.append(_score(spec, trained, part, number))
+        gathered.append(_score(wanted, trained, part, number))
         models.append(trained)
-        warnings |= dict.fromkeys((*part.warnings, *trained.server.manifest["training_warnings"]))
+        flat = (warning for warning in trained.server.manifest["training_warnings"] if warning != part.split.statement)
+        warnings |= dict.fromkeys((*part.warnings, *flat))
         last = part
         done(1)
     assert last is not None
     return Evaluation(
-        spec, _pooled(gathered), models, len(last.split.train), time.perf_counter() - began, last.split.statement,
+        spec, _pooled(gathered), wanted, models, len(last.split.train), time.perf_counter() - began, last.statement,
         list(warnings), last,
     )  # fmt: skip
 
@@ -156,7 +163,7 @@ def report(found: Evaluation) -> dict[str, Any]:
             for one in bins
         ],
         "confidence_min": found.spec.confidence_min,
-        "lines": [_line(found, line) for line in sorted(found.spec.lines)],
+        "lines": [_line(found, line) for line in found.lines],
         "student": {
             **_with_interval("auc", auc_interval(scores.device, labels)),
             **_with_interval("auc_loss", auc_difference(scores.server, scores.device, labels)),
@@ -193,15 +200,15 @@ def scores_of(artifact: Artifact, rows: NDArray[np.float64]) -> tuple[NDArray[np
     return np.asarray(artifact.score_grid)[codes] / GRID, codes
 
 
-def _score(spec: TrainSpec, trained: TrainedModel, part: Part, number: int) -> Scores:
+def _score(lines: tuple[float, ...], trained: TrainedModel, part: Part, number: int) -> Scores:
     test = part.split.test
     found: dict[str, tuple[NDArray[np.float64], dict[float, NDArray[np.bool_]]]] = {}
-    for name, artifact in (("server", trained.server), ("device", trained.device)):
+    for name, trained_artifact in (("server", trained.server), ("device", trained.device)):
+        artifact = publish_tables(trained_artifact, lines)
         score, codes = scores_of(artifact, _inputs(artifact, part.dataset, test))
         segment = np.searchsorted(np.asarray(artifact.segment_starts), codes, side="right") - 1
         fires = {
-            line: (score > line) & (np.asarray(artifact.lines[line])[segment] / GRID > artifact.confidence_min)
-            for line in spec.lines
+            line: (score > line) & (np.asarray(artifact.lines[line])[segment] / GRID > artifact.confidence_min) for line in lines
         }
         found[name] = score, fires
     return Scores(

@@ -114,7 +114,9 @@ def _part(
     whole = strongest(whole, fitted, seed)
     baseline = _best_input(x, labels, fitted, test)
     warnings = (*encoding.warnings, *(f"left out: {column}, {reason}" for column, reason in encoding.left_out.items()))
-    return Part(whole, Split("table", statement, fitted, calibration, test), {BEST_INPUT: baseline}, warnings)
+    return Part(
+        whole, Split("table", "by rows of a table", fitted, calibration, test), {BEST_INPUT: baseline}, statement, warnings
+    )
 
 
 def _rows_of(table: Mapping[str, Sequence[str]], rows: NDArray[np.int64]) -> dict[str, list[str]]:

@@ -119,7 +119,7 @@ def wilson(hits: int, rows: int) -> tuple[float, float]:
     share, square = hits / rows, Z_95**2
     centre = (share + square / (2 * rows)) / (1 + square / rows)
     reach = Z_95 * np.sqrt(share * (1 - share) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    return max(0.0, float(centre - reach)), min(1.0, float(centre + reach))
+    return max(0.0, min(share, float(centre - reach))), min(1.0, max(share, float(centre + reach)))
 
 
 def flagged_report(flagged: NDArray[np.bool_], labels: NDArray[np.int8]) -> dict[str, Any]:

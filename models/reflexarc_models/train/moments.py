@@ -127,18 +127,14 @@ def outcome_part(log: EventColumns, rule: LabelRule, cut_time: int, seed: int) -
     tested = np.arange(len(train), len(whole))
     sign = {name: _sign(values[: len(train)], train.y) for name, values in rivals.items()}
     whole = strongest(whole, np.flatnonzero(~held), seed)
-    newest, oldest = _date(max(moments)), _date(min(moments))
-    return Part(
-        whole,
-        Split(
-            BY_TIME,
-            f"trained on {len(moments)} moments from {oldest} to {newest}, whose labels were known at the cut; tested on"
-            f" {len(test):,} subjects at {_date(cut_time)} with what they did in the {_days(horizon)} after",
-            np.flatnonzero(~held), calibration, tested,
-        ),
-        {name: sign[name] * values[tested] for name, values in rivals.items()},
-        (f"the log ends {_days(short)} before the horizon does",) if short > 0 else (),
-    )  # fmt: skip
+    statement = (
+        f"trained on {len(moments)} moments from {_date(min(moments))} to {_date(max(moments))}, whose labels were known at the"
+        f" cut; tested on {len(test):,} subjects at {_date(cut_time)} with what they did in the {_days(horizon)} after"
+    )
+    parts = Split(BY_TIME, "moments known at a cut", np.flatnonzero(~held), calibration, tested)
+    baselines = {name: sign[name] * values[tested] for name, values in rivals.items()}
+    warnings = (f"the log ends {_days(short)} before the horizon does",) if short > 0 else ()
+    return Part(whole, parts, baselines, statement, warnings)
 
 
 def training_moments(first_time: int, cut_time: int, horizon_ms: int, subject_count: int) -> list[int]:
