@@ -41,7 +41,7 @@ var(--grid);white-space:nowrap}th{color:var(--soft);font-weight:500}th:first-chi
 td.text{white-space:normal;text-align:left}tr.best td{font-weight:650}.grid{stroke:var(--grid)}.axis{stroke:var(--soft)}
 .tick{fill:var(--soft);font-size:11px}.title{fill:var(--soft);font-size:12px}.line{fill:none;stroke-width:2;stroke-linejoin:round}
 .one{stroke:var(--one)}.two{stroke:var(--two)}.three{stroke:var(--three)}.ghost{stroke:var(--three);stroke-dasharray:4 4;
-stroke-width:1.2}.area.one,.bar.one,.dot.one{fill:var(--one);stroke:none}.area.one{opacity:.12}.bar.one{opacity:.75}.dot.two,
+stroke-width:1.2}.area.one,.bar.one,.dot.one{fill:var(--one);stroke:none}.area.three{fill:var(--three);stroke:none}.area{opacity:.13}.bar.one{opacity:.75}.dot.two,
 .bar.two{fill:var(--two);stroke:none}.dot.faint{fill:var(--one);stroke:none;opacity:.35}.whisker{stroke-width:1.5}.rule{
 stroke-dasharray:3 3;stroke-width:1.2}@media print{main{padding:0}h2{break-after:avoid}figure{break-inside:avoid}}
 """
@@ -52,7 +52,7 @@ def html_report(found: Evaluation, figures: Mapping[str, Any], cost: float, valu
     title = f"{figures['model'].replace('_', ' ').capitalize()}: what the model is worth"
     shown = effects(found.models[-1].server, found.last, found.spec.seed)[:EFFECTS_SHOWN] if found.last is not None else []
     sections = [
-        *_head(title, figures), *_ranking(found, figures), *_calibration(figures), *_thresholds(found, figures, cost, value),
+        *_head(title, figures), *_ranking(found, figures), *_calibration(found, figures), *_thresholds(found, figures, cost, value),
         *_effects(shown), *_quantized(found, figures), *_card(figures),
     ]  # fmt: skip
     return (
@@ -113,15 +113,23 @@ def _ranking(found: Evaluation, f: Mapping[str, Any]) -> Iterator[str]:
     yield _table(("ranked by", "AUC", "95 %", "the model is ahead by"), [(a, _n(b), c, d) for a, b, c, d in rows])
 
 
-def _calibration(f: Mapping[str, Any]) -> Iterator[str]:
+def _calibration(found: Evaluation, f: Mapping[str, Any]) -> Iterator[str]:
     chart = Chart((0, 1), (0, 1), "mean score", "share that was positive", title="reliability", percent=True)
     chart.line([(0, 0), (1, 1)], "ghost", "score = share")
     bins = f["calibration"]
     chart.whiskers([(one["score"], one["low"], one["high"]) for one in bins], "one")
     chart.line([(one["score"], one["rate"]) for one in bins], "one", "the model")
     chart.dots([(one["score"], one["rate"]) for one in bins], "one")
-    rows = Chart((0, 1), (0, max(one["rows"] for one in bins)), "mean score", "rows", title="rows by score")
-    rows.bars([(max(0.0, one["score"] - 0.012), min(1.0, one["score"] + 0.012), one["rows"]) for one in bins], "one")
+    scores, labels = found.scores.server, found.scores.labels
+    edges = np.linspace(0, 1, 41)
+    spread = [np.histogram(scores[labels == side], bins=edges)[0] / max(1, (labels == side).sum()) for side in (0, 1)]
+    rows = Chart(
+        (0, 1), (0, float(max(map(np.max, spread)))), "score", "share of each label's rows", title="scores", percent=True
+    )
+    for kind, name, shares in (("three", "the others", spread[0]), ("one", "positives", spread[1])):
+        steps = [(float(at), float(share)) for k, share in enumerate(shares) for at in edges[k : k + 2]]
+        rows.area(steps, kind)
+        rows.line(steps, kind, name)
     yield "<h2>Is 70 % seventy percent?</h2><p>Of rows with about the same score, that share should be positive.</p>"
     yield f"<div class=pair><figure>{chart.svg()}<figcaption>Bins of equal size, 95 % intervals</figcaption></figure>"
     yield f"<figure>{rows.svg()}<figcaption>Brier {_n(f['brier'], 4)}; always saying the base rate {_n(f['brier_base_rate'], 4)}"
@@ -142,7 +150,7 @@ def _thresholds(found: Evaluation, f: Mapping[str, Any], cost: float, value: flo
         title="net worth by line", width=860, height=240,
     )  # fmt: skip
     chart.line([(0, 0), (1, 0)], "ghost")
-    chart.line([(row[0], row[3]) for row in table], "one", "net worth on these rows")
+    chart.line([(row[0], row[3]) for row in table], "one")
     chart.upright(best[0], "two", f"best at {best[0]:g}")
     yield "<h2>Where to draw the line</h2>"
     yield (

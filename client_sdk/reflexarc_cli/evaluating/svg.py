@@ -13,7 +13,7 @@ from typing import Final
 
 WIDTH: Final = 420
 HEIGHT: Final = 300
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 42
 
 Points = Sequence[tuple[float, float]]
 
@@ -71,7 +71,7 @@ class Chart:
         """A dashed line from top to bottom."""
         at = self._at_x(x)
         self._parts.append(f'<line class="rule {kind}" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{self._height - BOTTOM}"/>')
-        self._parts.append(f'<text class="tick" x="{at + 4:.1f}" y="{TOP + 10}">{html.escape(name)}</text>')
+        self._parts.append(f'<text class="tick" x="{at + 4:.1f}" y="{self._height - BOTTOM - 8}">{html.escape(name)}</text>')
 
     def svg(self) -> str:
         """The chart as one element."""
