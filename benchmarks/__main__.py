@@ -24,7 +24,7 @@ BENCHMARKS = {
     "reports": "results over a long history",
     "start": "import, first decision, size and memory on a device",
 }
-BUILT = ("capture", "decide", "ingest", "rules", "score", "start")
+BUILT = ("capture", "decide", "features", "ingest", "rules", "score", "start")
 
 
 def main(arguments: list[str] | None = None) -> int:

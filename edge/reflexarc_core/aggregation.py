@@ -100,16 +100,22 @@ def read_sum(s: State, o: int, now: int, width: int, n: int, slots: int, per: fl
     return total / per
 
 
-def sum_older(s: State, o: int, bucket: int, n: int) -> float:
-    """Sum over the window that ends with `bucket`, without that bucket: with it added, `read_sum` to the bit."""
-    ring = o + 2
-    place = ring + bucket % n
+def sum_older(s: State, o: int, now: int, width: int, n: int) -> tuple[float, int]:
+    """(sum over the window as of `now` without its newest bucket, the cell of that one): added up, `read_sum` to the bit.
+
+    The newest bucket must lie in the window.
+    """
+    start, stop, rest = span(s, o, now, width, n)
     total = 0.0
-    for held in s[place + 1 : ring + n]:
+    if rest == o + 2:
+        for held in s[start : stop - 1]:
+            total += held
+        return total, stop - 1
+    for held in s[start:stop]:
         total += held
-    for held in s[ring:place]:
+    for held in s[o + 2 : rest - 1]:
         total += held
-    return total
+    return total, rest - 1
 
 
 def step_mean(s: State, o: int, t: int, v: float, width: int, n: int, slots: int) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from reflexarc_core.feature import Contribution, Slot
 
 Older = dict[int, tuple[float, float, int, int, int]]
-"""By a feature's offset: its newest bucket, what the window's other buckets add up to, the cell of the newest, and when
-that bucket begins and ends (ms)."""
+"""By a feature's offset: its newest bucket, what the window's other buckets add up to, the cell of the newest, and from when
+to when (ms) the window holds just these."""
 
 Fold = Callable[[State, Mapping[str, Any], int], None]
 """fold(vector, properties, event_time): one event's contributions."""
@@ -98,9 +98,9 @@ def sum_again(s: State, o: int, now: int, width: int, n: int, per: float, older:
             value: float = (total + s[cell]) / per
             return value
     bucket = now // width
-    if bucket != s[o]:
+    if s[o] < 0.0 or not bucket - n < s[o] <= bucket:
         return read_sum(s, o, now, width, n, 0, per)
-    older[o] = (s[o], sum_older(s, o, bucket, n), o + 2 + bucket % n, bucket * width, (bucket + 1) * width)
+    older[o] = (s[o], *sum_older(s, o, now, width, n), bucket * width, (bucket + 1) * width)
     return sum_again(s, o, now, width, n, per, older)
 
 

@@ -16,6 +16,7 @@ KEYS = {
         "rss_mb_per_100k_offline", "dropped_offline",
     },
     "decide": {"p50_vs_segment_track", "p99_over_p50"},
+    "features": {"vs_fastest_peer", "max_abs_diff", "online_us_p50"},
     "ingest": {"vs_postgres_copy_dedupe", "vs_bare_sqlite"},
     "rules": {
         "speedup_100_vs_fastest_engine", "speedup_1000_vs_fastest_engine", "compile_1000_ms", "swap_host_lateness_p99_ms",

@@ -176,8 +176,8 @@ def to_history(log: EventColumns, features: Sequence[FeatureDefinition], label_t
         subjects=tuple(log.subjects[place] for place in present),
         starts=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
         times=times[rows], nows=times[rows], types=kinds.astype(np.int32), type_names=names,
-        offsets=np.concatenate(([0], np.cumsum(np.bincount(owners, minlength=len(rows))))).astype(np.int64),
-        slots=slots.astype(np.int32), values=values, layout=layout,
+        contributions=tuple((owners[slots == place], values[slots == place]) for place in range(len(layout.slots))),
+        layout=layout,
         item_ids=(), items=np.full(len(rows), -1, dtype=np.int32), item_weights=np.zeros(len(rows), dtype=np.float32),
     )  # fmt: skip
 

@@ -1,20 +1,17 @@
-"""From a log to training rows: the catalog's own `step` functions, compiled, folded over every subject's events.
+"""From a log to training rows: every subject's events, the moments rows are drawn at, and their labels.
 
-Owns the batch fold and the moments rows are drawn at, which are exactly the moments at which the model scores. Must
-never define a feature: the functions come from `reflexarc_core.aggregation`, so what a device computes and what a
-model is trained on are bit-equal.
+Owns the form of a log that is folded in batch (`train.fold` folds it, `train.log_columns` makes it of columns) and the moments,
+which are exactly those at which the model scores. Must never define a feature: what a device computes and what a model is
+trained on are bit-equal.
 """
 
 from __future__ import annotations
 
-import functools
-import types
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +21,7 @@ from reflexarc_core.event import Event
 from reflexarc_core.feature import Layout, contribution_of
 from reflexarc_core.interaction import interaction_of
 from reflexarc_core.model import ModelDefinition
+from reflexarc_models.train import fold
 from reflexarc_models.train.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
 
 MOMENTS_MAX: Final = 80_000
@@ -35,10 +33,10 @@ class History:
     """A log's events by subject, in log order, with what each adds to every feature.
 
     subjects: [s] names; starts: int64 [s+1], first event of each. times: int64 [n], event time ms. nows: int64 [n],
-    engine time at capture, ms. types: int32 [n], index into `type_names`. offsets: int64 [n+1] into slots/values:
-    the contributions of each event. layout: the features, in vector order. items: int32 [n], index into `item_ids` of
-    the item an event is about (-1: none), with its weight as an interaction (`reflexarc_core.interaction`) in
-    item_weights, float32 [n].
+    engine time at capture, ms. types: int32 [n], index into `type_names`. contributions: for each feature the events that
+    add to it (int64, ascending) and what each adds (float64). layout: the features, in vector order. items: int32 [n],
+    index into `item_ids` of the item an event is about (-1: none), with its weight as an interaction
+    (`reflexarc_core.interaction`) in item_weights, float32 [n].
     """
 
     subjects: tuple[str, ...]
@@ -47,9 +45,7 @@ class History:
     nows: NDArray[np.int64]
     types: NDArray[np.int32]
     type_names: tuple[str, ...]
-    offsets: NDArray[np.int64]
-    slots: NDArray[np.int32]
-    values: NDArray[np.float64]
+    contributions: tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]
     layout: Layout
     item_ids: tuple[str, ...]
     items: NDArray[np.int32]
@@ -90,6 +86,11 @@ def history(catalog: Catalog, events: Iterable[tuple[int, Event]]) -> History:
     for subject_rows in by_subject.values():
         subject_rows.sort(key=lambda row: row[1])
     rows = [row for subject_rows in by_subject.values() for row in subject_rows]
+    adding: list[tuple[list[int], list[float]]] = [([], []) for _ in layout.slots]
+    for i, row in enumerate(rows):
+        for slot_number, value in row[3]:
+            adding[slot_number][0].append(i)
+            adding[slot_number][1].append(value)
     lengths = [len(subject_rows) for subject_rows in by_subject.values()]
     return History(
         subjects=tuple(by_subject),
@@ -98,9 +99,7 @@ def history(catalog: Catalog, events: Iterable[tuple[int, Event]]) -> History:
         nows=np.array([row[1] for row in rows], dtype=np.int64),
         types=np.array([row[2] for row in rows], dtype=np.int32),
         type_names=tuple(type_index),
-        offsets=np.concatenate(([0], np.cumsum([len(row[3]) for row in rows]))).astype(np.int64),
-        slots=np.array([slot for row in rows for slot, _ in row[3]], dtype=np.int32),
-        values=np.array([value for row in rows for _, value in row[3]], dtype=np.float64),
+        contributions=tuple((np.array(at, dtype=np.int64), np.array(added, dtype=np.float64)) for at, added in adding),
         layout=layout,
         item_ids=tuple(item_index),
         items=np.array([row[4] for row in rows], dtype=np.int32),
@@ -116,17 +115,7 @@ def fold_at(
     moment_starts: int64 [s+1], the moments of each subject, ascending in `behind`. behind: the moment sees events up
     to and including this index of the log (the subject's first index minus one: none).
     """
-    slots = log.layout.slots
-    parameters = np.array([[s.offset, s.kind, s.width_ms, s.bucket_count, s.slot_count] for s in slots], dtype=np.int64).reshape(
-        len(slots), 5
-    )
-    per = np.array([s.per for s in slots], dtype=np.float64)
-    fold = _compiled_fold()
-    result: NDArray[np.float64] = fold(
-        log.starts, log.times, log.offsets, log.slots, log.values, np.array(log.layout.empty(), dtype=np.float64),
-        parameters, per, moment_starts, moment_times, behind,
-    )  # fmt: skip
-    return result
+    return fold.fold(log.layout.slots, log.contributions, log.starts, log.times, moment_starts, moment_times, behind)
 
 
 def build_dataset(
@@ -263,40 +252,3 @@ def acted_on(
     for i, subject in enumerate(subjects):
         out[i] = any(times[i] - horizon_ms < at <= times[i] + horizon_ms for at in acted.get(subject, ()))
     return out
-
-
-@functools.cache
-def _compiled_fold() -> Callable[..., NDArray[np.float64]]:
-    """The aggregations of the core under numba, each seeing the compiled form of the ones it calls."""
-    scope: dict[str, Any] = dict(vars(aggregation))
-    for function in aggregation.COMPILE_ORDER:
-        copied = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
-        scope[function.__name__] = numba.njit(copied)
-    scope["np"] = np
-    compiled: Any = numba.njit(types.FunctionType(_fold.__code__, scope, "_fold"))
-    fold: Callable[..., NDArray[np.float64]] = compiled
-    return fold
-
-
-def _fold(starts, times, offsets, slots, values, empty, parameters, per, moment_starts, moment_times, behind):  # type: ignore[no-untyped-def]
-    """For numba: fold each subject's events in log order, reading every feature at each of its moments."""
-    feature_count = len(per)
-    rows = np.empty((len(moment_times), feature_count), dtype=np.float64)
-    for s in range(len(starts) - 1):
-        vector = empty.copy()
-        i = starts[s]
-        for m in range(moment_starts[s], moment_starts[s + 1]):
-            while i <= behind[m]:
-                for c in range(offsets[i], offsets[i + 1]):
-                    f = slots[c]
-                    step(  # type: ignore[name-defined]  # noqa: F821 - in the scope it is compiled in
-                        vector, parameters[f, 0], parameters[f, 1], times[i], values[c], parameters[f, 2],
-                        parameters[f, 3], parameters[f, 4],
-                    )  # fmt: skip
-                i += 1
-            for f in range(feature_count):
-                rows[m, f] = read(  # type: ignore[name-defined]  # noqa: F821 - in the scope it is compiled in
-                    vector, parameters[f, 0], parameters[f, 1], moment_times[m], parameters[f, 2], parameters[f, 3],
-                    parameters[f, 4], per[f],
-                )  # fmt: skip
-    return rows
