@@ -106,6 +106,33 @@ class Backend:
             }
         }
 
+    def segments(self, names: Iterable[str] = (), since_time: int = 0, until_time: int = 0) -> dict[str, Any]:
+        """Per segment, all of the live catalog without `names`: how many subjects are in it, how many entered and left it.
+
+        since_time, until_time: ms, 0 for as far as it is counted; whole hours, 31 days back. `subjects` is None for a segment
+        that reads what only an event carries. Raises InvalidEventError when there is no such segment.
+        """
+        from reflexarc_proto.v1 import report_service_pb2 as messages
+        from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
+
+        request = messages.CountSegmentsRequest(segments=names, since_time=since_time, until_time=until_time)
+        answer = self._channel.call(ReportServiceStub, "CountSegments", request, self._timeout_s)
+        return {
+            "segments": {
+                one.name: {
+                    "subjects": one.subject_count if one.HasField("subject_count") else None,
+                    "entered": one.entered_count,
+                    "left": one.left_count,
+                    "followed": one.followed,
+                }
+                for one in answer.segments
+            },
+            "subjects": answer.subject_count,
+            "as_of_time": answer.as_of_time,
+            "since_time": answer.since_time,
+            "until_time": answer.until_time,
+        }
+
     def status(self) -> dict[str, Any]:
         """Counts and states of the server."""
         from reflexarc_proto.v1 import admin_service_pb2 as messages

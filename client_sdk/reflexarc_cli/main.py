@@ -27,6 +27,7 @@ from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
+from reflexarc_cli.segments_command import segments
 from reflexarc_cli.simulate_command import simulate
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
@@ -157,6 +158,7 @@ for command in (
     catalog,
     explain,
     stats,
+    segments,
     simulate,
     store,
     sync,

@@ -49,6 +49,7 @@ from reflexarc_server.loop import Loop
 from reflexarc_server.parts import Parts, put_together
 from reflexarc_server.results import Results
 from reflexarc_server.scoring import Scoring
+from reflexarc_server.segments import Segments
 from reflexarc_server.services.admin import AdminServicer
 from reflexarc_server.services.artifact import ArtifactServicer
 from reflexarc_server.services.event import EventServicer
@@ -194,12 +195,13 @@ def _register(grpc_server: grpc.aio.Server, parts: Parts, control: Control, iden
     store, switch, fold, clock = parts.store, parts.switch, parts.fold, parts.clock
     scoring = Scoring(lambda: switch.live, lambda subject: fold.values((subject,))[1][0])
     results = Results(store, lambda: switch.live.catalog, parts.links)
+    reports = ReportServicer(results, Segments(fold), store, fold, switch, clock)
     events = EventServicer(parts.ingest, admission, parts.down, switch, control, clock)
     admin = AdminServicer(store, fold, switch, parts.promotion, control, parts.links, parts.erasures, clock)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
     scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(ScoringServicer(scoring), grpc_server)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(ArtifactServicer(parts.distribution, switch), grpc_server)
-    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(results, store, fold, switch, clock), grpc_server)
+    report_service_pb2_grpc.add_ReportServiceServicer_to_server(reports, grpc_server)
     sync_file_service_pb2_grpc.add_SyncFileServiceServicer_to_server(SyncFileServicer(parts.sync_files), grpc_server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, grpc_server)
     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(IdentityServicer(identity, clock, control.hint), grpc_server)

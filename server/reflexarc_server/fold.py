@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.effect import Effect, RequestScore, score_of
@@ -22,6 +22,7 @@ from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
 from reflexarc_core.explain import Standing, standing
 from reflexarc_core.model import Scored
+from reflexarc_core.plan import Plan
 from reflexarc_core.record import (
     CatalogInput,
     DecisionOutput,
@@ -50,6 +51,7 @@ SUBJECTS_SLICE: Final = 50
 SNAPSHOT_EVERY: Final = 50_000
 IDLE_S: Final = 2.0
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Fold:
@@ -130,6 +132,15 @@ class Fold:
                 read = ((slot.definition.name, slot.read(vector, now)) for slot in wanted)
                 given.append({name: value for name, value in read if value == value})
             return now, given
+
+    def read(self, look: Callable[[Plan, State, int], T]) -> T:
+        """What `look` sees of the plan, the state and the time there (ms), for a moment in which nothing is folded.
+
+        It must change nothing, and keep nothing of a subject.
+        """
+        with self._lock:
+            plan, state = self._engine.plan, self._engine.state
+            return look(plan, state, state.engine_time if self.lag else max(self._clock.now_ms(), state.engine_time))
 
     def explained(self, trigger_id: str, subject: str) -> Standing | None:
         """How it stands between one of the server's triggers and a subject; None when either is not known here."""

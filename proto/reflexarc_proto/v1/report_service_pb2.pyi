@@ -21,6 +21,118 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class CountSegmentsRequest(_message.Message):
+    """Which segments, and in which time to count who came and went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    since_time: _builtins.int
+    """From this time on, milliseconds since the Unix epoch, UTC. 0 means as far back as it is counted, 31 days."""
+    until_time: _builtins.int
+    """Before this time, milliseconds since the Unix epoch, UTC. 0 means until now."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Segments of the live catalog. Empty means all."""
+
+    def __init__(
+        self,
+        *,
+        segments: _abc.Iterable[_builtins.str] | None = ...,
+        since_time: _builtins.int = ...,
+        until_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments", "since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountSegmentsRequest: _TypeAlias = CountSegmentsRequest  # noqa: Y015
+
+@_typing.final
+class SegmentCount(_message.Message):
+    """One segment as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SUBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    FOLLOWED_FIELD_NUMBER: _builtins.int
+    ENTERED_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The segment."""
+    subject_count: _builtins.int
+    """Subjects in it. Missing means that it reads what only an event carries: nobody is in it for long enough to be counted."""
+    followed: _builtins.bool
+    """Whether the server's engine follows it: one of its triggers waits for it, or it is tracked. Coming and going is counted then only."""
+    entered_count: _builtins.int
+    """How many came into it in that time. A subject that came twice counts twice."""
+    left_count: _builtins.int
+    """How many went out of it in that time."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        subject_count: _builtins.int | None = ...,
+        followed: _builtins.bool = ...,
+        entered_count: _builtins.int = ...,
+        left_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_subject_count", b"_subject_count", "subject_count", b"subject_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_subject_count", b"_subject_count", "entered_count", b"entered_count", "followed", b"followed", "left_count", b"left_count", "name", b"name", "subject_count", b"subject_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__subject_count: _TypeAlias = _typing.Literal["subject_count"]  # noqa: Y015
+    _WhichOneofArgType__subject_count: _TypeAlias = _typing.Literal["_subject_count", b"_subject_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subject_count) -> _WhichOneofReturnType__subject_count | None: ...
+
+Global___SegmentCount: _TypeAlias = SegmentCount  # noqa: Y015
+
+@_typing.final
+class CountSegmentsResponse(_message.Message):
+    """The counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    SUBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    subject_count: _builtins.int
+    """Subjects there are, linked ones as one."""
+    as_of_time: _builtins.int
+    """Engine time of the count, milliseconds since the Unix epoch, UTC."""
+    since_time: _builtins.int
+    """Begin of the hours in which it was counted who came and went, milliseconds since the Unix epoch, UTC."""
+    until_time: _builtins.int
+    """End of these hours, milliseconds since the Unix epoch, UTC."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentCount]:
+        """One per segment, by name."""
+
+    def __init__(
+        self,
+        *,
+        segments: _abc.Iterable[Global___SegmentCount] | None = ...,
+        subject_count: _builtins.int = ...,
+        as_of_time: _builtins.int = ...,
+        since_time: _builtins.int = ...,
+        until_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "segments", b"segments", "since_time", b"since_time", "subject_count", b"subject_count", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountSegmentsResponse: _TypeAlias = CountSegmentsResponse  # noqa: Y015
+
+@_typing.final
 class ExplainTriggerRequest(_message.Message):
     """Which trigger, for whom."""
 

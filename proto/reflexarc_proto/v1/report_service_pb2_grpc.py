@@ -55,6 +55,11 @@ class ReportServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.FromString,
                 _registered_method=True)
+        self.CountSegments = channel.unary_unary(
+                '/reflexarc.v1.ReportService/CountSegments',
+                request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -90,6 +95,13 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountSegments(self, request, context):
+        """How many subjects are in each segment now, and how many came and went.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +124,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.ExplainTrigger,
                     request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.SerializeToString,
+            ),
+            'CountSegments': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountSegments,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +240,33 @@ class ReportService:
             '/reflexarc.v1.ReportService/ExplainTrigger',
             reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_report__service__pb2.ExplainTriggerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountSegments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.ReportService/CountSegments',
+            reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ReportServiceStub:
     """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
     explained there: what it decided last is told here too.
     """
+    CountSegments: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.CountSegmentsRequest, _report_service_pb2.CountSegmentsResponse]
+    """How many subjects are in each segment now, and how many came and went."""
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -59,6 +61,8 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
     explained there: what it decided last is told here too.
     """
+    CountSegments: _aio.UnaryUnaryMultiCallable[_report_service_pb2.CountSegmentsRequest, _report_service_pb2.CountSegmentsResponse]  # type: ignore[assignment]
+    """How many subjects are in each segment now, and how many came and went."""
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """What came of it all."""
@@ -96,5 +100,13 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         """Why a trigger of the server would, or would not, act for a subject now, and what it decided last. A trigger of devices is
         explained there: what it decided last is told here too.
         """
+
+    @_abc_1.abstractmethod
+    def CountSegments(
+        self,
+        request: _report_service_pb2.CountSegmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_service_pb2.CountSegmentsResponse, _abc.Awaitable[_report_service_pb2.CountSegmentsResponse]]:
+        """How many subjects are in each segment now, and how many came and went."""
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,6 +39,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "ListDecisions": f"{READ} {ADMIN}",
             "CountEvents": f"{READ} {ADMIN}",
             "ExplainTrigger": f"{READ} {ADMIN}",
+            "CountSegments": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,

@@ -18,6 +18,7 @@ from reflexarc_server.fold import Fold
 from reflexarc_server.intervals import Arm, Lift
 from reflexarc_server.live import Switch
 from reflexarc_server.results import Results, TriggerResult
+from reflexarc_server.segments import Segments
 from reflexarc_server.store.port import Store
 
 PAGE_SIZE: Final = 100
@@ -28,8 +29,9 @@ EXPLAINED_DECISIONS: Final = 5
 class ReportServicer(ReportServiceServicer):
     """See the contract."""
 
-    def __init__(self, results: Results, store: Store, fold: Fold, switch: Switch, clock: Clock) -> None:
+    def __init__(self, results: Results, segments: Segments, store: Store, fold: Fold, switch: Switch, clock: Clock) -> None:
         self._results = results
+        self._segments = segments
         self._fold = fold
         self._switch = switch
         self._store = store
@@ -89,6 +91,27 @@ class ReportServicer(ReportServiceServicer):
             reason = reason_to_proto(Reason(check.reason)) if check.reason else decision_pb2.REASON_UNSPECIFIED
             answer.checks.add(name=check.name, reason=reason, detail=check.detail)
         return answer
+
+    def CountSegments(
+        self, request: messages.CountSegmentsRequest, context: grpc.ServicerContext
+    ) -> messages.CountSegmentsResponse:
+        found = self._segments.standing(request.segments, request.since_time, request.until_time)
+        return messages.CountSegmentsResponse(
+            segments=[
+                messages.SegmentCount(
+                    name=one.name,
+                    subject_count=one.subject_count,
+                    followed=one.is_followed,
+                    entered_count=one.entered_count,
+                    left_count=one.left_count,
+                )
+                for one in found.segments
+            ],
+            subject_count=found.subject_count,
+            as_of_time=found.as_of_time,
+            since_time=found.since_time,
+            until_time=found.until_time,
+        )
 
     def CountEvents(self, request: messages.CountEventsRequest, context: grpc.ServicerContext) -> messages.CountEventsResponse:
         wanted = set(request.event_types)
