@@ -52,7 +52,8 @@ def html_report(found: Evaluation, figures: Mapping[str, Any], cost: float, valu
     title = f"{figures['model'].replace('_', ' ').capitalize()}: what the model is worth"
     shown = effects(found.models[-1].server, found.last, found.spec.seed)[:EFFECTS_SHOWN] if found.last is not None else []
     sections = [
-        *_head(title, figures), *_ranking(found, figures), *_calibration(found, figures), *_thresholds(found, figures, cost, value),
+        *_head(title, figures), *_ranking(found, figures), *_calibration(found, figures),
+        *_thresholds(found, figures, cost, value),
         *_effects(shown), *_quantized(found, figures), *_card(figures),
     ]  # fmt: skip
     return (
