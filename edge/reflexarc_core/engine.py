@@ -69,13 +69,13 @@ class Engine:
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
-    def receive(self, given: Input, catalog: Catalog | None = None) -> list[Effect]:
-        """Any input of the log. A CatalogInput needs the catalog it names. Returns the effects, in order."""
+    def receive(self, given: Input, catalog: Catalog | None = None, plan: Plan | None = None) -> list[Effect]:
+        """Any input of the log. A CatalogInput needs the catalog it names, and may have its plan. The effects, in order."""
         if not isinstance(given, CatalogInput):
             return _RECEIVE[type(given)](self, given)
         if catalog is None or catalog.digest != given.catalog_digest:
             raise DefinitionError(f"catalog {given.catalog_digest[:12]} is not at hand", hint="keep every catalog the log names")
-        return self.receive_catalog(given, catalog)
+        return self.receive_catalog(given, catalog, plan)
 
     def receive_event(self, event: Event, moment: Moment) -> list[Effect]:
         """Fold one event, ask for the scores that are due on it, evaluate what is due on it.
@@ -201,11 +201,11 @@ class Engine:
         self.state.paused = set(given.paused)
         return []
 
-    def receive_catalog(self, given: CatalogInput, catalog: Catalog) -> list[Effect]:
-        """Switch the catalog. Unchanged features keep their cells; changed ones start empty and are WARMING.
+    def receive_catalog(self, given: CatalogInput, catalog: Catalog, plan: Plan | None = None) -> list[Effect]:
+        """Switch the catalog. Unchanged features keep their cells; changed ones start empty and are WARMING. What waits for the
+        server is concluded first, as at its deadline, by the version that opened it; looks that are due too.
 
-        What waits for the server is concluded first, as at its deadline, by the version that opened it; looks that are due too.
-        """
+        plan: of this catalog and these models, prepared ahead; made here without one."""
         now = self._advance(given.moment)
         old = self.plan
         effects: list[Effect] = []
@@ -217,7 +217,7 @@ class Engine:
         self._keep_counts()
         self.state.models = dict(given.models)
         self.state.catalog_digest = catalog.digest
-        self.plan = Plan(catalog, self.placement, self.state.models)
+        self.plan = plan or Plan(catalog, self.placement, self.state.models)
         self._reading = None
         begin_ticks(self.plan, self.state, now)
         if old.catalog.digest != catalog.digest:

@@ -10,7 +10,8 @@ from typing import Any
 from reflexarc_core.condition import EvaluationError
 from reflexarc_core.event import Event, about
 from reflexarc_core.model import ModelDefinition, Scored
-from reflexarc_core.plan import Plan, Reads, TriggerGroup
+from reflexarc_core.plan import Plan, TriggerGroup
+from reflexarc_core.reads import Reads
 from reflexarc_core.state import Operands, SubjectState
 
 

@@ -6,52 +6,26 @@ payloads. Must never hold a subject's state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from operator import itemgetter
+from typing import Final
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.chain import Follower
-from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile_expression, compile_group
+from reflexarc_core.condition import CheckedExpression, Compiled, Group, compile_expression, compiling_group, finished
 from reflexarc_core.feature import FeatureDefinition, Layout
 from reflexarc_core.feature_source import Fold, Read, compile_read
 from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition, Output, output_of
 from reflexarc_core.policy import Cap, Policy
+from reflexarc_core.reads import Reads
 from reflexarc_core.segment import Watch, Watched
 from reflexarc_core.template import Payload, expressions
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import frozen
 
-
-@frozen
-class Reads:
-    """Names read from each namespace, and whether the event's own values are."""
-
-    event: bool
-    features: tuple[str, ...]
-    segments: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    @staticmethod
-    def of(checked: list[CheckedExpression]) -> Reads:
-        names = sorted({name for expression in checked for name in expression.reads})
-        by_prefix: dict[str, list[str]] = {"event": [], "features": [], "segments": [], "": []}
-        for name in names:
-            prefix, dot, rest = name.partition(".")
-            if dot and prefix in by_prefix:
-                by_prefix[prefix].append(rest)
-            else:
-                by_prefix[""].append(name)
-        return Reads(bool(by_prefix["event"]), tuple(by_prefix["features"]), tuple(by_prefix["segments"]), tuple(by_prefix[""]))
-
-    def within(self, other: Reads) -> bool:
-        """Whether all of it is read by `other` too."""
-        return (
-            (other.event or not self.event)
-            and set(self.features) <= set(other.features)
-            and set(self.segments) <= set(other.segments)
-            and set(self.outputs) <= set(other.outputs)
-        )
+COURSES_AT_ONCE: Final = 8
+"""Looked at before whoever prepares a plan may let others run."""
 
 
 @frozen
@@ -190,7 +164,15 @@ class Plan:
         self.arrivals: dict[str, Arrival] = {}
         self._scorings: dict[str, Scoring] = {}
         self._groups: dict[tuple[str, tuple[str, ...]], TriggerGroup | None] = {}
-        self._alone: dict[str, TriggerGroup] = {}
+        self._made: dict[tuple[str, ...], TriggerGroup] = {}
+        self._named_by: dict[str, list[Trigger]] = {}
+        self._after_scores: list[Trigger] = []
+        for trigger in self.triggers.values():
+            if trigger.pattern is None and not trigger.crossed:  # else it is evaluated when that is complete, that is crossed
+                for event_type in dict.fromkeys(trigger.on):
+                    self._named_by.setdefault(event_type, []).append(trigger)
+                if not trigger.on:
+                    self._after_scores.append(trigger)
         self._courses: dict[str, Course] = {}
         self._conditions: dict[str, Compiled] = {}
 
@@ -229,19 +211,34 @@ class Plan:
         except KeyError:
             if event_type and event_type not in self.catalog.event_types:
                 return None  # no trigger can name it
-        found = self._groups[key] = self._group(event_type, scored)
+        due = self._due(event_type, scored)
+        found = self._groups[key] = finished(self.making(due)) if due else None
         return found
 
     def alone(self, trigger: Trigger) -> TriggerGroup:
         """One trigger as a group of its own: what a pattern that is complete evaluates."""
-        found = self._alone.get(trigger.trigger_id)
-        if found is None:
-            found = self._alone[trigger.trigger_id] = self._made([self.course(trigger)])
-        return found
+        found = self._made.get((trigger.trigger_id,))
+        return found if found is not None else finished(self.making([trigger]))
+
+    def preparing(self) -> Generator[None, None, None]:
+        """Everything that is made when it is asked for, made before that. Yields after each piece of work, none longer than a
+        millisecond or so, where others may run. Nobody else may use the plan meanwhile."""
+        for event_type in self.catalog.event_types:
+            scored = self.arrival(event_type).scored
+            yield
+            for models in dict.fromkeys(((), scored)):
+                yield from self.making(self._due(event_type, models))
+        for model_id, model in self.models.items():
+            if model.every_ms:
+                yield from self.making(self._due("", (model_id,)))
+        for trigger in self.triggers.values():
+            if trigger.pattern is not None or trigger.crossed:
+                yield from self.making([trigger])
 
     def waits_for(self, event_type: str) -> bool:
         """Whether anything could be decided, or begun or ended, on such an event."""
-        return self.arrival(event_type).decides or self.group(event_type, ()) is not None
+        is_declared = event_type in self.catalog.event_types
+        return self.arrival(event_type).decides or (is_declared and bool(self._due(event_type, ())))
 
     def course(self, trigger: Trigger) -> Course:
         """What a decision of this trigger looks at."""
@@ -268,9 +265,7 @@ class Plan:
     def condition_counts(self) -> dict[str, dict[str, int]]:
         """How often each clause was the first that was false, by trigger."""
         counted: dict[str, dict[str, int]] = {}
-        for held in (*self._groups.values(), *self._alone.values()):
-            if held is None:
-                continue
+        for held in self._made.values():
             for index, false in enumerate(held.group.false_counts(held.counts)):
                 for clause, count in enumerate(false):
                     if count:
@@ -281,22 +276,19 @@ class Plan:
 
     def clear_counts(self) -> None:
         """Start counting from zero; the caller has kept what was counted."""
-        for held in (*self._groups.values(), *self._alone.values()):
-            if held is not None:
-                held.counts[:] = [0] * len(held.counts)
+        for held in self._made.values():
+            held.counts[:] = [0] * len(held.counts)
 
     def _due(self, event_type: str, scored: tuple[str, ...]) -> list[Trigger]:
-        def is_due(trigger: Trigger) -> bool:
-            if trigger.pattern is not None or trigger.crossed:
-                return False  # it is evaluated when its pattern is complete, its segment crossed
-            if trigger.on:
-                return event_type in trigger.on
+        def follows(trigger: Trigger) -> bool:
             return any(line.model_id in scored for line in trigger.lines) or any(
                 self.catalog.models[m].output in trigger.condition.reads for m in scored
             )
 
-        due = [trigger for trigger in self.triggers.values() if is_due(trigger)]
-        return sorted(due, key=lambda trigger: -trigger.policy.priority)  # and by name, as they are
+        due = list(self._named_by.get(event_type, ()))
+        if scored:
+            due += filter(follows, self._after_scores)
+        return sorted(due, key=lambda trigger: (-trigger.policy.priority, trigger.trigger_id))
 
     def _behind(self, reads: Reads) -> Reads:
         """What is read where that is read, also through segments."""
@@ -308,18 +300,24 @@ class Plan:
             tuple(dict.fromkeys((*reads.outputs, *(name for one in inner for name in one.outputs)))),
         )
 
-    def _group(self, event_type: str, scored: tuple[str, ...]) -> TriggerGroup | None:
-        courses = [self.course(trigger) for trigger in self._due(event_type, scored)]
-        return self._made(courses) if courses else None
-
-    def _made(self, courses: Sequence[Course]) -> TriggerGroup:
-        conditions = [course.trigger.condition for course in courses]
-        group = compile_group(conditions)
+    def making(self, due: Sequence[Trigger]) -> Generator[None, None, TriggerGroup]:
+        """The group of these triggers, the one that is there already if it is. Yields where others may run."""
+        names = tuple(trigger.trigger_id for trigger in due)
+        if names in self._made:
+            return self._made[names]
+        courses = []
+        for trigger in due:
+            courses.append(self.course(trigger))
+            if len(courses) % COURSES_AT_ONCE == 0:
+                yield
+        conditions = [trigger.condition for trigger in due]
+        group = yield from compiling_group(conditions)
         reads = Reads.of(conditions)
         behind = self._behind(reads)
         models = self.catalog.models.values()
         own = {name for model in models for name in (model.factors, model.progression)}
-        return TriggerGroup(
+        yield
+        self._made[names] = TriggerGroup(
             courses=tuple(courses),
             group=group,
             reads=reads,
@@ -332,6 +330,7 @@ class Plan:
             outputs=tuple(output for model in models if (output := output_of(model, behind.outputs)) is not None),
             counts=[0] * group.count_total,
         )
+        return self._made[names]
 
     def _arrival(self, event_type: str) -> Arrival:
         is_declared = event_type in self.catalog.event_types

@@ -19,6 +19,7 @@ from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
 from reflexarc_core.event import CONSENT, IDENTIFY, OUTCOME, RESET, Event
 from reflexarc_core.model import ItemScorer, LiveModel, Scored, Scorer
+from reflexarc_core.plan import Plan
 from reflexarc_core.record import (
     AnswerInput,
     CatalogInput,
@@ -219,12 +220,19 @@ class Runtime:
                 self._take(ControlInput(moment, tuple(sorted(triggers))))
 
     def switch(self, catalog: Catalog, models: Mapping[str, LiveModel], scorer: Scorer, moment: Moment) -> None:
-        """Make a catalog and its models live, between two inputs. Raises DefinitionError and keeps the old ones."""
+        """Make a catalog and its models live, between two inputs. Raises DefinitionError and keeps the old ones.
+
+        What it decides with is made before that, while events are taken in as ever.
+        """
+        plan = Plan(catalog, self.engine.placement, models)
+        for _ in plan.preparing():
+            breathe()
+        kept = catalog.to_bytes()
         with self.lock:
-            self._log.keep_catalog(catalog.digest, catalog.to_bytes())
+            self._log.keep_catalog(catalog.digest, kept)
             given = CatalogInput(moment, catalog.digest, catalog.version, models)
             # Nothing scores during a switch: the scorer follows the engine, and not when the switch failed.
-            outcome = self._decide(given, catalog)
+            outcome = self._decide(given, catalog, plan=plan)
             self._waits_for = {}
             self._scorer = scorer
             self._refresh_time = 0
@@ -340,6 +348,7 @@ class Runtime:
         priority: int = NORMAL,
         held: bool = False,
         taken: Taken | None = None,
+        plan: Plan | None = None,
     ) -> Outcome:
         """One input through the engine and into the log: both, or neither."""
         outcome = Outcome([given])
@@ -349,7 +358,7 @@ class Runtime:
                 self.adopt()
             # Whatever goes wrong from here on, an interrupt too, leaves the engine ahead of the log.
             self._ahead = True
-            self._perform(self.engine.receive(given, catalog), given.moment, outcome)
+            self._perform(self.engine.receive(given, catalog, plan), given.moment, outcome)
             if held and not outcome.acts:
                 self._log.hold(outcome.records, priority)
             else:

@@ -14,7 +14,7 @@ from typing import Final
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import LiveModel
-from reflexarc_core.plan import Reads
+from reflexarc_core.reads import Reads
 from reflexarc_core.record import CatalogInput, ControlInput, Moment
 from reflexarc_core.template import expressions
 from reflexarc_models.artifact import Artifact

@@ -9,7 +9,8 @@ import pytest
 
 from reflexarc_core.decision import Decision, Reason
 from reflexarc_core.errors import ScoringError, StorageError
-from reflexarc_core.record import EventInput, Moment, TickInput
+from reflexarc_core.record import CatalogInput, EventInput, Moment, TickInput
+from reflexarc_edge import runtime as runtime_room
 from tests.core import test_engine_rules as rules
 from tests.core.world import catalog, inputs
 from tests.edge.kit import DAY, NOW, T0, Sure, World
@@ -103,6 +104,25 @@ def test_a_switch_that_fails_keeps_the_old_scorer_too(world: World, monkeypatch:
     world.page(1, "/shop/1")
     assert world.runtime.engine.plan.catalog.digest == catalog().digest
     assert world.runtime.engine.state.subjects["known:1"].scores["purchase_intent"].artifact_digest == "purchase_intent-1"
+
+
+def test_events_are_taken_in_while_a_switch_is_prepared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = 0
+
+    def elsewhere() -> None:
+        nonlocal pieces
+        pieces += 1
+        if pieces == 3:
+            thread = threading.Thread(target=world.page, args=(1,), daemon=True)
+            thread.start()
+            thread.join(5.0)
+            assert not thread.is_alive(), "whoever prepares holds a lock that an event needs"
+
+    monkeypatch.setattr(runtime_room, "breathe", elsewhere)
+    world.runtime.switch(rules.catalog(), {}, Sure(), NOW)
+    assert pieces > 3
+    kinds = [type(record) for _, record in world.log.records(0)]
+    assert kinds.index(EventInput) < len(kinds) - 1 and kinds[-1] is CatalogInput
 
 
 def test_an_input_the_disk_refused_is_in_no_snapshot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from reflexarc_core.condition.checked import CheckedExpression
 from reflexarc_core.condition.compile import Compiled, compile_expression
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.explain import Clause, clauses, explain
-from reflexarc_core.condition.group import Group, compile_group, compiling_group
+from reflexarc_core.condition.group import Group, compile_group, compiling_group, finished
 from reflexarc_core.condition.lines import claim_is_turned, compare_lines, line_misuse
 from reflexarc_core.condition.types import CelType
 
@@ -26,5 +26,6 @@ __all__ = [
     "compile_group",
     "compiling_group",
     "explain",
+    "finished",
     "line_misuse",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from reflexarc_core.condition.source import fold
-from reflexarc_core.condition.tree import Node, clause_trees
+from reflexarc_core.condition.tree import Node, clause_trees, needs, walk
 from reflexarc_core.value import frozen
 
 BELOW: Final = "below"
@@ -42,10 +42,16 @@ class Comparison:
 
 @frozen
 class Clause:
-    """A part of a condition's top-level conjunction, what is constant in it folded. compares: None when it is no comparison."""
+    """A part of a condition's top-level conjunction, what is constant in it folded.
+
+    compares: None when it is no comparison. reads: (name, type) of an operand, each time it is read. needs: operands without
+    which it has no value.
+    """
 
     tree: Node
     compares: Comparison | None
+    reads: tuple[tuple[str, str], ...]
+    needs: tuple[str, ...]
 
     @property
     def line(self) -> Any:
@@ -55,7 +61,12 @@ class Clause:
 
 def clauses_of(tree: Node) -> tuple[Clause, ...]:
     """The clauses of a condition."""
-    return tuple(Clause(folded, _comparison(folded)) for folded in map(fold, clause_trees(tree)))
+    return tuple(_clause(fold(part)) for part in clause_trees(tree))
+
+
+def _clause(folded: Node) -> Clause:
+    reads = tuple((node[1], node[2]) for node in walk(folded) if node[0] == "operand")
+    return Clause(folded, _comparison(folded), reads, needs(folded))
 
 
 def _comparison(clause: Node) -> Comparison | None:

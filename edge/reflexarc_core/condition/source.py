@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Set
 from typing import Any, Final
 
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.overloads import GLOBALS, OVERLOADS
-from reflexarc_core.condition.tree import COMPREHENSIONS, Node, children, needs, walk
+from reflexarc_core.condition.tree import COMPREHENSIONS, Node, children
 from reflexarc_core.condition.types import CelType, incoming
 from reflexarc_core.condition.values import search_of
 from reflexarc_core.condition.walk import ITERATION_COUNT_MAX, NAMESPACES, Walk, place
@@ -53,16 +53,12 @@ class Source:
         """As `expression`, of a node that `fold` was done to."""
         return self._emit(node, {})
 
-    def load_shared(self, nodes: Iterable[Node]) -> list[str]:
+    def load_shared(self, read: Counter[tuple[str, str]], needed: Set[str]) -> list[str]:
         """Statements that load operands into locals, which every expression emitted later reads.
 
-        Those are loaded that are read more than once, and those without which one of the nodes has no value.
+        read: how often each is read, by name and type. Those are loaded that are read more than once, and those that are
+        needed: without them something has no value whatever the rest is.
         """
-        read: Counter[tuple[str, str]] = Counter()
-        needed: set[str] = set()
-        for node in nodes:
-            read.update((found[1], found[2]) for found in walk(node) if found[0] == "operand")
-            needed.update(needs(node))
         declared = Counter(name for name, _ in read)
         # A name that two conditions declare differently is read by each in its own way.
         loads: list[str] = []

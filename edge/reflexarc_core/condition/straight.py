@@ -12,8 +12,7 @@ from typing import Any
 from reflexarc_core.condition.comparison import Clause
 from reflexarc_core.condition.evaluation_error import EvaluationError, no_value
 from reflexarc_core.condition.source import Source
-from reflexarc_core.condition.table import ARGUMENTS, Evaluate, Failed, Operand
-from reflexarc_core.condition.tree import needs
+from reflexarc_core.condition.table import ARGUMENTS, Evaluate, Failed, Operand, load_shared
 from reflexarc_core.condition.walk import Walk
 
 
@@ -43,7 +42,7 @@ class Straight:
     def compiling(self) -> Generator[None, None, Evaluate]:
         """The function for the common case, that every operand is there. Yields where others may run."""
         writer = self._writer
-        self._loads = writer.load_shared(clause.tree for parts in self._clauses for clause in parts)
+        self._loads = load_shared(writer, self._clauses)
         self._texts = [[writer.folded(clause.tree) for clause in parts] for parts in self._clauses]
         lines = [f"def straight({ARGUMENTS}):"]
         if self._loads:
@@ -88,7 +87,7 @@ class Straight:
         """
         writer = self._writer
         lines = [f"def sparse({ARGUMENTS}):", f"    counts[{self._called}] += 1", "    matched = []"]
-        needed = [[needs(clause.tree) for clause in parts] for parts in self._clauses]
+        needed = [[clause.needs for clause in parts] for parts in self._clauses]
         names = dict.fromkeys(name for parts in needed for own in parts for name in own)
         flags = {name: f"p{index}" for index, name in enumerate(names)}
         reasons = {name: writer.keep(no_value(name)) for name in names}

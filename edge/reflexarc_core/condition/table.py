@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Final
 
 from reflexarc_core.condition.comparison import BELOW, EQUAL, NUMBERS, Clause, Comparison
@@ -132,7 +133,7 @@ class Table:
         single: dict[str, list[tuple[int, Node]]] = {}
         lines: list[_Line] = []
         writer = self._writer
-        self._loads = writer.load_shared(clause.tree for parts in self._clauses for clause in parts)
+        self._loads = load_shared(writer, self._clauses)
         yield
         for lane, parts in enumerate(self._clauses):
             for level, clause in enumerate(parts):
@@ -298,6 +299,13 @@ def _reason_if_absent(clause: Clause) -> tuple[int, str, EvaluationError] | None
     """For a clause about an operand as it is: where to look whether it is there, and the error when it is not."""
     value = clause.compares.value if clause.compares is not None else clause.tree
     return (*place(value[1]), no_value(value[1])) if value[0] == "operand" else None
+
+
+def load_shared(writer: Source, clauses: Sequence[Sequence[Clause]]) -> list[str]:
+    """Statements that load what these clauses share: see `Source.load_shared`."""
+    every = list(chain.from_iterable(clauses))
+    read = Counter(chain.from_iterable([clause.reads for clause in every]))
+    return writer.load_shared(read, set(chain.from_iterable([clause.needs for clause in every])))
 
 
 def _ones(count: int) -> int:
