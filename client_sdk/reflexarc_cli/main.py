@@ -22,6 +22,7 @@ from reflexarc_cli.access import Access, with_access
 from reflexarc_cli.catalog_commands import catalog
 from reflexarc_cli.device_commands import explain, stats
 from reflexarc_cli.doctor_command import doctor
+from reflexarc_cli.drift_command import drift
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
@@ -155,6 +156,7 @@ def results(server: str, as_json: bool, access: Access) -> None:
 
 for command in (
     train,
+    drift,
     catalog,
     explain,
     stats,

@@ -149,6 +149,15 @@ class Distribution:
                     return Artifact.load((self._home / digest / name).parent)
         raise ManifestError(f"no bundle holds artifact {artifact_digest[:12]}", hint="keep every bundle the log names")
 
+    def forms_with(self, artifact_digest: str) -> dict[str, Artifact] | None:
+        """Every form of the trained model one of whose forms has this manifest digest; None when no bundle holds it."""
+        for digest, _ in _versions(self._home):
+            for name, entry in _listing(self._home / digest).items():
+                if entry["sha256"] == artifact_digest and name.endswith("/manifest.json"):
+                    model = (self._home / digest / name).parent.parent
+                    return {form: Artifact.load(model / form) for form in FORMS if (model / form).is_dir()}
+        return None
+
     def chunks(self, sha256: str, offset: int) -> Iterator[tuple[bytes, int]]:
         """(piece, size of the whole) from `offset` on; one empty piece for an empty rest.
 

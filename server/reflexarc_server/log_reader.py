@@ -56,6 +56,15 @@ class LogReader:
                 for subject, scored in record.scores:
                     yield record.moment.now, subject, scored
 
+    def newest_score_time(self) -> int:
+        """When the last of the newest scores in the log was given, ms; 0 for none."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT body FROM log WHERE kind = 2 ORDER BY server_seq DESC LIMIT 1").fetchone()
+        if row is None:
+            return 0
+        _, record = record_from_proto(record_pb2.LogRecord.FromString(row[0]))
+        return record.moment.now if isinstance(record, ScoresInput) else 0
+
     def decisions(self) -> Iterator[Decision]:
         """Every decision record, in log order."""
         for body in self._bodies("SELECT body FROM log WHERE kind = 16 ORDER BY server_seq"):

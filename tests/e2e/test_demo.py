@@ -60,6 +60,20 @@ def test_simulated_shoppers_show_an_effect(tmp_path: Path) -> None:
     assert found["lift"]["proactive_re_engagement"]["lift"] is not None
 
 
+def test_what_was_scored_live_is_held_against_training_and_outcomes(tmp_path: Path) -> None:
+    status, output, errors = demo(tmp_path, "--folder", "kept", "--days", "35", "--json")
+    assert status == 0, errors[-2_000:] + output[-2_000:]
+    folder = tmp_path / "kept"
+    command = [BIN, "drift", "--data", str(folder / "server"), "--catalog", str(folder / "catalog.json"), "--json"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    (churn,) = json.loads(finished.stdout)["models"]["churn"]
+    assert churn["live"] and churn["form"] == "device" and churn["scores"] > 10_000
+    assert set(churn["inputs"]) == {"engagement_score", "usage_frequency", "support_tickets"}
+    assert churn["inputs"]["support_tickets"] < 0.1 and churn["score"] < 0.25, "the world goes on as it was"
+    outcomes = churn["outcomes"]
+    assert outcomes["rows"] > 1_000 and abs(outcomes["rate"] - outcomes["score_mean"]) < 0.1
+
+
 def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     found = loop(tmp_path, "--kill", "20", "--seed", "3", "--days", "14")
     assert found["kills"] == 20

@@ -53,6 +53,11 @@ def psi(kept: Mapping[str, Any], values: NDArray[np.float64]) -> float:
     return float(np.sum((now - then) * np.log(now / then)))
 
 
+def code_shares(moment_codes: Sequence[int]) -> dict[str, Any]:
+    """The same of codes, from the evenly spaced quantiles that a manifest keeps of them."""
+    return shares_of(np.asarray(moment_codes, dtype=np.float64).reshape(-1, 1), ("code",))["code"]
+
+
 def drifted(kept: Mapping[str, Mapping[str, Any]], rows: Rows) -> dict[str, float]:
     """The index of every input that was kept, over these rows."""
     place = {name: at for at, name in enumerate(rows.inputs)}

@@ -144,7 +144,7 @@ def build_dataset(
     columns = [i for i, slot in enumerate(log.layout.slots) if slot.definition.name in inputs]
     order = [log.layout.slots[i].definition.name for i in columns]
     features = features[:, [columns[order.index(name)] for name in inputs]]
-    labels, recency = _labels(model, log, moment_starts, times)
+    labels, recency = labels_at(model, log, moment_starts, times)
     subjects = np.repeat(np.array(log.subjects, dtype=object), np.diff(moment_starts))
     touched = acted_on(acted or {}, subjects, times, label.horizon_ms)
     keep = (labels >= 0) & ~touched
@@ -209,9 +209,13 @@ def _moment_count(model: ModelDefinition, log: History, score_types: NDArray[np.
     return int(np.isin(log.types, score_types).sum())
 
 
-def _labels(
+def labels_at(
     model: ModelDefinition, log: History, moment_starts: NDArray[np.int64], times: NDArray[np.int64]
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """(label, days since the subject's last event) of each moment. moment_starts: int64 [s+1], by subject of the log; times: ms.
+
+    A label may be NOT_A_ROW or UNMATURED. The model must have one.
+    """
     label = model.label
     assert label is not None
     qualifying = np.isin(log.types, log.types_of(label.events))
