@@ -21,7 +21,8 @@ from reflexarc_models.train.select import strongest
 from reflexarc_models.train.split import Split, subject_hash
 
 FOLD_COUNT: Final = 5
-CALIBRATION_SHARE: Final = 0.2
+CALIBRATION_ROWS: Final = 2_000
+CALIBRATION_SHARES: Final = (0.2, 0.35)
 TRAIN_SHARE: Final = 0.7
 BEST_INPUT: Final = "best_input"
 ROWS_MIN: Final = 200
@@ -64,6 +65,13 @@ def by_time(
     yield _part(table, labels, keys, train, test, statement, seed)
 
 
+def calibration_share(rows: int) -> float:
+    """The share of training rows held back: CALIBRATION_ROWS of them, for confidence is counted in segments of two hundred, but
+    within CALIBRATION_SHARES.
+    """
+    return min(max(CALIBRATION_ROWS / max(1, rows), CALIBRATION_SHARES[0]), CALIBRATION_SHARES[1])
+
+
 def check_rows(labels: NDArray[np.int8]) -> None:
     """Raises DefinitionError when there are too few rows, or too few of one label, to say anything."""
     rows, positives = len(labels), int(labels.sum())
@@ -96,7 +104,7 @@ def _part(
     table: Mapping[str, Sequence[str]], labels: NDArray[np.int8], keys: NDArray[Any], train: NDArray[np.int64],
     test: NDArray[np.int64], statement: str, seed: int,
 ) -> Part:  # fmt: skip
-    held = subject_hash(keys[train], "calibration") < int(GRID * CALIBRATION_SHARE)
+    held = subject_hash(keys[train], "calibration") < int(GRID * calibration_share(len(train)))
     fitted, calibration = train[~held], train[held]
     if not len(calibration) or labels[calibration].min() == labels[calibration].max():
         raise DefinitionError("too few rows to hold some back for calibration", hint="at least 20 of each label in five hundred")

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.errors import DefinitionError, ManifestError
-from reflexarc_core.model import GRID
-from reflexarc_models.train.split import subject_hash
+from reflexarc_models.train.tuning import LEARNING_RATE, SUBSAMPLE, boosting_shape, forest_leaf_rows
 
 RANDOM_FOREST: Final = "random_forest"
 GRADIENT_BOOSTING: Final = "gradient_boosting"
 ALGORITHMS: Final = (RANDOM_FOREST, GRADIENT_BOOSTING)
 
 TREE_COUNT: Final = {RANDOM_FOREST: 300, GRADIENT_BOOSTING: 150}
-LEAF_ROWS_TRIED: Final = (10, 40, 160, 400)
+"""Of boosting: at most."""
 LEAVES_MAX: Final = 64
 OPSET: Final = {"": 17, "ai.onnx.ml": 3}
 FLOAT32_BITS: Final = 24
@@ -81,7 +80,7 @@ def fit_heavy(algorithm: str, x: NDArray[np.float64], y: NDArray[np.int8], subje
 
     rows = x.astype(np.float32)
     if algorithm == RANDOM_FOREST:
-        leaf_rows = _tuned_leaf_rows(rows, y, subjects, seed)
+        leaf_rows = forest_leaf_rows(rows, y, subjects, LEAVES_MAX, seed)
         estimator: Any = RandomForestClassifier(
             n_estimators=TREE_COUNT[algorithm], min_samples_leaf=leaf_rows, max_leaf_nodes=LEAVES_MAX,
             max_features="sqrt", n_jobs=1, random_state=seed,
@@ -93,38 +92,18 @@ def fit_heavy(algorithm: str, x: NDArray[np.float64], y: NDArray[np.int8], subje
         )
     elif algorithm == GRADIENT_BOOSTING:
         leaf_rows = max(5, min(50, len(y) // 200))
+        depth, trees = boosting_shape(rows, y, subjects, leaf_rows, TREE_COUNT[algorithm], seed)
         estimator = GradientBoostingClassifier(
-            n_estimators=TREE_COUNT[algorithm], max_depth=3, learning_rate=0.05, subsample=0.7,
+            n_estimators=trees, max_depth=depth, learning_rate=LEARNING_RATE, subsample=SUBSAMPLE,
             min_samples_leaf=leaf_rows, random_state=seed,
         )  # fmt: skip
         low, scale = -LOGIT_MAX, CODE_COUNT / (2 * LOGIT_MAX)
-        settings = {"trees": TREE_COUNT[algorithm], "depth": 3, "leaf_rows_min": leaf_rows}
+        settings = {"trees": trees, "depth": depth, "leaf_rows_min": leaf_rows}
     else:
         raise DefinitionError(f"no algorithm {algorithm!r}", hint=f"one of {', '.join(ALGORITHMS)}")
     estimator.fit(rows, y)
     onnx, tolerance = export_heavy(estimator, x.shape[1], algorithm)
     return HeavyModel(algorithm, estimator, onnx, low, scale, tolerance, settings)
-
-
-def _tuned_leaf_rows(rows: NDArray[np.float32], y: NDArray[np.int8], subjects: NDArray[Any], seed: int) -> int:
-    """The leaf size with the least log loss on a quarter of the subjects, by small forests."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    held = subject_hash(subjects, "tune") < GRID // 4
-    if held.sum() < 50 or len(np.unique(y[~held])) < 2:
-        return LEAF_ROWS_TRIED[1]
-    losses: list[tuple[float, int]] = []
-    for leaf_rows in LEAF_ROWS_TRIED:
-        small = RandomForestClassifier(
-            n_estimators=40,
-            min_samples_leaf=leaf_rows,
-            max_leaf_nodes=LEAVES_MAX,
-            n_jobs=1,
-            random_state=seed,
-        ).fit(rows[~held], y[~held])
-        p = np.clip(small.predict_proba(rows[held])[:, 1], 1e-3, 1 - 1e-3)
-        losses.append((float(-np.mean(np.where(y[held] == 1, np.log(p), np.log(1 - p)))), leaf_rows))
-    return min(losses)[1]
 
 
 def export_heavy(estimator: Any, input_count: int, algorithm: str) -> tuple[bytes, float]:

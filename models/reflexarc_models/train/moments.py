@@ -20,7 +20,7 @@ from reflexarc_models.train.behaviour import DERIVED, EventColumns, general_feat
 from reflexarc_models.train.calibrate import area_under_curve
 from reflexarc_models.train.dataset import NOT_A_ROW, Dataset, churn_label, purchase_label
 from reflexarc_models.train.evaluation import Part
-from reflexarc_models.train.folds import check_rows
+from reflexarc_models.train.folds import calibration_share, check_rows
 from reflexarc_models.train.history import History, fold_at
 from reflexarc_models.train.select import strongest
 from reflexarc_models.train.split import BY_TIME, Split, subject_hash
@@ -28,7 +28,6 @@ from reflexarc_models.train.train import ROWS_MAX
 
 CHURN: Final = "churn"
 PURCHASE: Final = "purchase"
-CALIBRATION_SHARE: Final = 0.25
 MOMENT_STEP: Final = 0.25
 """Training moments lie a quarter of the horizon apart: nearer ones say nearly the same again."""
 MOMENTS_MAX: Final = 8
@@ -94,7 +93,7 @@ def rows_at(log: History, rule: LabelRule, moments: Sequence[int], end_time: int
 def outcome_part(log: EventColumns, rule: LabelRule, cut_time: int, seed: int) -> Part:
     """Trained on moments whose labels were known at the cut, tested on every subject at the cut.
 
-    Calibration takes the newest of the training moments and a quarter of the subjects, who train nothing. Raises
+    Calibration takes the newest of the training moments and a share of the subjects, who train nothing. Raises
     DefinitionError, saying which cut would do, where the log is too short on either side of it.
     """
     first, last, horizon = int(log.times.min()), int(log.times.max()), rule.horizon_ms
@@ -120,7 +119,7 @@ def outcome_part(log: EventColumns, rule: LabelRule, cut_time: int, seed: int) -
             check_rows(rows.y)
         except DefinitionError as error:
             raise DefinitionError(f"{what}: {error.message}", hint=error.hint or "another cut or horizon") from None
-    held = subject_hash(train.subjects, "calibration") < int(GRID * CALIBRATION_SHARE)
+    held = subject_hash(train.subjects, "calibration") < int(GRID * calibration_share(len(np.unique(train.subjects.astype(str)))))
     calibration = np.flatnonzero(held & (train.score_time == max(moments)))
     whole = _joined(train, test)
     rivals = _rivals(whole)
