@@ -157,7 +157,8 @@ def test_the_model_says_something_and_the_manifest_says_how_much(algorithm: str)
         assert {"flips_to_fire", "flips_to_silent"} <= set(line)
     assert device["against_server"]["score_gap_p50"] < 0.015
     assert model.device.download_bytes == device["gates"]["size"]["bytes"] <= gates.DEVICE_BYTES_MAX
-    assert model.device.download_bytes * 5 < len(model.server.files[MODEL_FILE])
+    # Boosting is as small as its training rows allow, a forest never is.
+    assert model.device.download_bytes * (5 if algorithm == "random_forest" else 1) < len(model.server.files[MODEL_FILE])
 
 
 @pytest.mark.parametrize("algorithm", ["random_forest", "gradient_boosting"])
