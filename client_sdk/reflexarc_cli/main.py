@@ -25,6 +25,7 @@ from reflexarc_cli.doctor_command import doctor
 from reflexarc_cli.drift_command import drift
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.evaluate_command import evaluate
+from reflexarc_cli.evaluate_sentiment import sentiment
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
@@ -174,6 +175,7 @@ for command in (
     tls,
 ):
     cli.add_command(command)
+evaluate.add_command(sentiment)
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:

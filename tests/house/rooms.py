@@ -37,7 +37,7 @@ ROOMS: dict[str, Room] = {
     "reflexarc_models.train": _room(
         "models/reflexarc_models/train",
         "reflexarc_models reflexarc_core",
-        "numpy numba sklearn skl2onnx onnx onnxruntime",
+        "numpy numba scipy sklearn threadpoolctl skl2onnx onnx onnxruntime",
     ),
     "reflexarc_proto": _room("proto/reflexarc_proto", "reflexarc_core", "grpc google", "grpc_status"),
     "reflexarc_server": _room(

@@ -106,6 +106,37 @@ def read_frames(path: Path, row_format: RowFormat) -> Iterator[Row | BadRow]:
             yield from _table_rows(path, stream, row_format)
 
 
+class _Unquoted(csv.excel):
+    """Lines of cells in which a quote is a character like any other."""
+
+    quoting = csv.QUOTE_NONE
+
+
+def read_records(path: Path, row_format: RowFormat, *, quoted: bool = True) -> Iterator[list[str] | BadRow]:
+    """Every record of a CSV or TSV file as it stands, the first one too: for files without a header.
+
+    quoted: False where a quote is a character like any other and every line is a record. Raises StorageError as `read_frames`.
+    """
+    with _mapped(path), _open(path, row_format.encoding) as stream:
+        framing = csv.excel if quoted else _Unquoted
+        reader = csv.reader(_lines(stream), framing, delimiter=row_format.delimiter)
+        number = 0
+        while True:
+            number += 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield BadRow(number, "framing", f"this is no {row_format.format} record: {error}", "")
+                continue
+            if any(not value.isascii() and _undecodable(value) for value in values):
+                shown_text = shown(row_format.delimiter.join(values))
+                yield BadRow(number, "encoding", f"bytes that are not {row_format.encoding}", shown_text)
+            elif values:
+                yield values
+
+
 def _table_rows(path: Path, stream: IO[str], row_format: RowFormat) -> Iterator[Row | BadRow]:
     reader = csv.reader(_lines(stream), delimiter=row_format.delimiter)
     header = _header(path, reader)
