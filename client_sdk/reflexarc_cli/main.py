@@ -27,6 +27,7 @@ from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.evaluate_sentiment import sentiment
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
+from reflexarc_cli.lines_command import lines
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
 from reflexarc_cli.segments_command import segments
@@ -158,6 +159,7 @@ def results(server: str, as_json: bool, access: Access) -> None:
 for command in (
     train,
     drift,
+    lines,
     catalog,
     explain,
     stats,

@@ -176,3 +176,27 @@ def test_the_command_says_when_something_is_due(server: Server, data: Path) -> N
     for wrong in (["--due", "--model", "churn"], ["--stay", "--until", "5"]):
         refused = CliRunner().invoke(cli, ["train", "--data", str(data), *wrong])
         assert refused.exit_code != 0 and "give one or the other" in str(refused.exception)
+
+
+def test_a_line_is_read_off_from_what_can_be_handled(server: Server, data: Path, catalog: Catalog) -> None:
+    backend = Backend(server.address, insecure=True)
+    backend.activate(train(data, catalog, END, 1, QUIET, ["churn"])["bundle"])
+    backend.close()
+
+    def said(*arguments: str) -> Any:
+        done = CliRunner().invoke(cli, ["lines", "--data", str(data), *arguments])
+        return done if done.exit_code else done.output
+
+    whole = json.loads(said("--model", "churn", "--json"))["churn"]
+    top = json.loads(said("--model", "churn", "--top", "5%", "--json"))
+    assert top in whole and top["line"] == min(row["line"] for row in whole if row["share"] <= 0.05)
+    few = json.loads(said("--model", "churn", "--top", "30%", "--per-day", str(top["fires_a_day"]), "--json"))
+    assert few["fires_a_day"] <= top["fires_a_day"] and few["line"] <= top["line"]
+    assert said("--model", "churn", "--top", "5%").startswith(f"{top['line']}\n")
+    for wrong, why in (
+        (("--top", "5%"), "about one model"),
+        (("--model", "churn", "--top", "five"), "no share"),
+        (("--model", "chrun"), "no table for chrun"),
+        (("--model", "churn", "--top", "0.1%"), "no line"),
+    ):
+        assert why in str(said(*wrong).exception)

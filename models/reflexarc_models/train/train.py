@@ -20,6 +20,7 @@ from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train import gates
 from reflexarc_models.train.calibrate import Calibration, area_under_curve, brier, calibrate, quantile_codes
+from reflexarc_models.train.capacity import capacity
 from reflexarc_models.train.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
 from reflexarc_models.train.dataset import Dataset, Rows
 from reflexarc_models.train.distill import CODE_COUNT as STUDENT_CODE_COUNT
@@ -101,6 +102,7 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
     moments_per_week = spec.moments_per_week or len(newest) / weeks
     moments = _thinned(newest, spec.seed)
     test_codes: dict[str, NDArray[np.int64]] = {}
+    newest_codes: dict[str, NDArray[np.int64]] = {}
     built: dict[str, Artifact] = {}
     for form, bare, logit_of_code in zip(forms, drafts, (heavy.logit_of_code(), student.logit_of_code()), strict=True):
         runner = OnnxRunner(bare)  # the gate has shown that every path gives these codes
@@ -113,10 +115,16 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
         evidence["bytes"] = {MODEL_FILE: len(form.onnx)}
         if form.name == ONNX_FOREST:  # the device's download has no room for what only the server compares
             evidence["input_shares"] = shares_of(_of(dataset, prepared.inputs, parts.train), prepared.inputs)
-        moment_codes = quantile_codes(np.array(runner.codes(x[moments]), dtype=np.int64))
+        newest_codes[form.name] = np.array(runner.codes(x[moments]), dtype=np.int64)
+        moment_codes = quantile_codes(newest_codes[form.name])
         built[form.name] = compose(spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows)
     server = built[ONNX_FOREST]
     device = _with_device_evidence(built[OBLIVIOUS_INT8], server, test_codes, x[parts.test])
+    lines = {
+        name: capacity(built[form], newest_codes[form], moments_per_week, test_codes[form], y[parts.test])
+        for name, form in (("device", OBLIVIOUS_INT8), ("server", ONNX_FOREST))
+    }
+    server = with_evidence(server, {**server.evidence, "capacity": lines})
     gates.final_check(server)
     gates.final_check(device)
     calibration, test = (_rows(dataset, part) for part in (parts.calibration, parts.test))
