@@ -6,7 +6,7 @@ subject it is handed. Must never touch a subject that no followed segment concer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reflexarc_core.evaluate import Completed
 from reflexarc_core.plan import Plan
@@ -24,52 +24,64 @@ def cross(
     watched: Sequence[Watched],
     found: Mapping[str, float],
     now: int,
+    *,
+    by_time: bool = False,
 ) -> list[Completed]:
-    """Look at these segments by these values, read as of `now` (ms); the triggers that wait for what changed."""
+    """Look at these segments by these values, read as of `now` (ms); the triggers that wait for what changed.
+
+    by_time: nothing arrived; then a look that finds nothing changes nothing that is kept.
+    """
     held = subject.membership
     membership = held if held is not None else Membership([])
     changed = plan.watch.crossed(subject_key, membership.inside, watched, found)
-    membership.due_time = plan.watch.next_due(subject.vector, now)
-    subject.membership = membership if membership.inside or membership.due_time else None
+    if changed or not by_time:
+        membership.looked_time = now
+    _wait(plan, subject, membership, now)
     if membership.due_time:
         timers.set(membership.due_time, Waiter(subject_key, LOOK, ""))
-    if not changed:
-        return []
-    if plan.placement == "server":
+    if by_time and (changed or subject.membership is None):
+        state.dirty.add(subject_key)
+    if changed and plan.placement == "server":
         for one, way in changed:
             count(state.flows, one.name, way, now)
     return [(trigger, f"{way}:{one.name}") for one, way in changed for trigger in (one.left if way == LEFT else one.entered)]
 
 
+def cross_on_values(
+    plan: Plan, state: State, timers: Timers, subject_key: str, subject: SubjectState, names: Iterable[str]
+) -> list[Completed]:
+    """Look because values of these features came down."""
+    watched = plan.watch.resting_on(names)
+    if not watched or plan.watch.read is None:
+        return []
+    now = state.engine_time
+    found = plan.watch.read(subject.vector, {}, subject.values, now)
+    return cross(plan, state, timers, subject_key, subject, watched, found, now)
+
+
 def cross_by_time(
     plan: Plan, state: State, timers: Timers, subject_key: str, subject: SubjectState, now: int
 ) -> tuple[int, list[Completed]]:
-    """Look because time passed: as of the newest moment, not after `now`, at which it could change anything. That moment, too.
+    """Look because time passed: as of the newest moment, not behind `now`, at which it could change anything. That moment, too.
 
     Looking again finds nothing: what a snapshot holds may be as of an earlier look.
     """
     edge = plan.watch.edge(subject.vector, now)
-    if plan.watch.read is None or subject.membership is None:
-        return edge, []
-    found = plan.watch.read(subject.vector, {}, subject.values, edge)
-    before = list(subject.membership.inside)
-    completed = cross(plan, state, timers, subject_key, subject, tuple(plan.watch.by_name.values()), found, edge)
-    held = subject.membership
-    if before != (held.inside if held is not None else []):
-        state.dirty.add(subject_key)
-    return edge, completed
+    found = plan.watch.read(subject.vector, {}, subject.values, edge) if plan.watch.read is not None else {}
+    watched = tuple(plan.watch.by_name.values())
+    return edge, cross(plan, state, timers, subject_key, subject, watched, found, edge, by_time=True)
 
 
 def settle(plan: Plan, subject_key: str, subject: SubjectState, now: int) -> None:
     """Begin to follow, as of `now` (ms): who is in is in, nobody is told and nothing is counted."""
-    if plan.watch.read is None:
-        subject.membership = None
-        return
-    membership = subject.membership if subject.membership is not None else Membership([])
-    found = plan.watch.read(subject.vector, {}, subject.values, now)
-    plan.watch.crossed(subject_key, membership.inside, tuple(plan.watch.by_name.values()), found)
-    membership.due_time = plan.watch.next_due(subject.vector, now)
-    subject.membership = membership if membership.inside or membership.due_time else None
+    _settle(plan, subject_key, subject, [], tuple(plan.watch.by_name.values()), now)
+
+
+def resume(plan: Plan, subjects: Mapping[str, SubjectState]) -> None:
+    """After a snapshot: when each is looked at next."""
+    for subject in subjects.values() if plan.watch.names else ():
+        if subject.membership is not None:
+            subject.membership.due_time = plan.watch.next_due(subject.vector, subject.membership.looked_time)
 
 
 def carry_membership(state: State, old: Plan, new: Plan, now: int) -> None:
@@ -83,8 +95,17 @@ def carry_membership(state: State, old: Plan, new: Plan, now: int) -> None:
     same = {name for name, one in new.watch.by_name.items() if before.get(name) == one.meaning}
     fresh = tuple(one for name, one in new.watch.by_name.items() if name not in same)
     for subject_key, subject in state.subjects.items():
-        inside = [name for name in subject.membership.inside if name in same] if subject.membership is not None else []
-        if fresh and new.watch.read is not None:
-            new.watch.crossed(subject_key, inside, fresh, new.watch.read(subject.vector, {}, subject.values, now))
-        due_time = new.watch.next_due(subject.vector, now)
-        subject.membership = Membership(inside, due_time) if inside or due_time else None
+        held = subject.membership.inside if subject.membership is not None else []
+        _settle(new, subject_key, subject, [name for name in held if name in same], fresh, now)
+
+
+def _settle(plan: Plan, subject_key: str, subject: SubjectState, inside: list[str], watched: Sequence[Watched], now: int) -> None:
+    if watched and plan.watch.read is not None:
+        plan.watch.crossed(subject_key, inside, watched, plan.watch.read(subject.vector, {}, subject.values, now))
+    _wait(plan, subject, Membership(inside, now), now)
+
+
+def _wait(plan: Plan, subject: SubjectState, membership: Membership, now: int) -> None:
+    """Keep it as of `now` (ms), unless there is nothing to keep: it is in none, and time will not change that."""
+    membership.due_time = plan.watch.next_due(subject.vector, now)
+    subject.membership = membership if membership.inside or membership.due_time else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from reflexarc_core.bucket import stable_id
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.crossing import cross, cross_by_time
+from reflexarc_core.crossing import cross, cross_by_time, cross_on_values, resume
 from reflexarc_core.effect import Effect, RequestScore, Schedule, with_interactions
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, completions, decided, follow, matched
@@ -65,6 +65,7 @@ class Engine:
         self._completed: dict[str, list[Completed]] = {}
         self._reading: Reading | None = None
         self._open = {decision_id: key for key, kept in self.state.subjects.items() for decision_id in kept.open}
+        resume(self.plan, self.state.subjects)
         self._timers = Timers(self.state.subjects)
 
     # -- inputs ---------------------------------------------------------------------------------------------------
@@ -176,11 +177,8 @@ class Engine:
             held = subject.values.get(name)
             if held is None or held[1] <= given.as_of_time:
                 subject.values[name] = (value, given.as_of_time)
-        watch, now = self.plan.watch, self.state.engine_time
-        watched = watch.resting_on(given.values) if watch.read is not None else ()
-        if watched and watch.read is not None:
-            found = watch.read(subject.vector, {}, subject.values, now)
-            crossed = cross(self.plan, self.state, self._timers, given.subject, subject, watched, found, now)
+        crossed = cross_on_values(self.plan, self.state, self._timers, given.subject, subject, given.values)
+        if crossed:
             cause_id = stable_id("values", given.subject, str(given.as_of_time), self.state.device_id)
             self._complete(crossed, given.subject, subject, Cause(cause_id, given.as_of_time, None), given.moment, effects)
         return effects

@@ -31,10 +31,15 @@ Flows = dict[str, dict[int, list[int]]]
 
 @changeable
 class Membership:
-    """One subject's. inside: the followed segments it is in, by name. due_time: engine time (ms) at which time alone may change
-    that next, 0 = never."""
+    """One subject's. inside: the followed segments it is in, by name. looked_time: when that was last put right by what arrived,
+    or changed because time passed; engine time, ms.
+
+    due_time: engine time (ms) at which time alone may change it next, 0 = never. It follows from the cells and `looked_time`, so
+    no snapshot holds it: one that is earlier than it was leads to looks that find nothing.
+    """
 
     inside: list[str]
+    looked_time: int = 0
     due_time: int = 0
 
 
@@ -163,7 +168,7 @@ def count(flows: Flows, name: str, way: str, time: int) -> None:
 
 def membership_plain(membership: Membership) -> list[Any]:
     """JSON-able."""
-    return [list(membership.inside), membership.due_time]
+    return [list(membership.inside), membership.looked_time]
 
 
 def membership_back(kept: list[Any]) -> Membership:

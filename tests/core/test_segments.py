@@ -205,6 +205,7 @@ def test_a_snapshot_may_be_of_an_earlier_look(minutes: int) -> None:
         for hour in range(1, 20):
             one.tick(T0 + hour * HOUR)
     assert ANNA not in host.engine.state.dirty, "looks that find nothing are not kept"
+    assert pack(host.engine.state.subjects[ANNA].to_plain()) == kept, "the tail of ticks alone changes nothing that is kept"
     head = host.engine.state.head_plain()
     host.engine = Engine(host.catalog, "edge", State.from_plain(head, {ANNA: unpack(kept)}))
     found, wanted = [], []

@@ -210,6 +210,11 @@ def loses_waits() -> AbstractContextManager[Any]:
     return mock.patch.object(Ledger, "to_plain", lambda ledger: {**to_plain(ledger), "instances": {}})
 
 
+def forgets_who_is_in() -> AbstractContextManager[Any]:
+    """A snapshot holds everybody outside of every segment."""
+    return mock.patch("reflexarc_core.state.membership_plain", lambda membership: [[], membership.looked_time])
+
+
 # -- all of them --------------------------------------------------------------------------------------------------------
 
 
@@ -254,5 +259,6 @@ FAULTS_PLANTED = (
     Fault("quiet hours are not looked at", ("in quiet hours",), 6, within=knows_no_night),
     Fault("nobody is held out", ("who is held out",), 6, within=treats_everybody),
     Fault("a timer runs twice", ("patterns and timers",), 6, within=waits_again),
+    Fault("a restart forgets who is in", (MISFOLDED, "its state is not its log's", "replayed"), 6, within=forgets_who_is_in),
     Fault("a restart loses waits", (MISFOLDED, "its state is not its log's", "of its log is", "replayed"), 6, within=loses_waits),
 )

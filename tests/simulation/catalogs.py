@@ -21,8 +21,11 @@ MODELS = LIVE
 _FIRST = """
 include: standard
 version: first
+features:
+  lately: {aggregation: count, of: [page_view], window: 2h, bucket: 30m}
 segments:
   busy: features.page_views > 3.0
+  keen: features.lately > 1.0
 triggers:
   re_engage:
     condition: predicted_churn_risk > 0.7
@@ -76,6 +79,16 @@ triggers:
     condition: "true"
     cap: {count: 1, each: day}
     variants: {red: {share: 0.5}, blue: {share: 0.5, action: campaign}}
+    life: 1h
+    action: offer
+  keen_now:
+    segment_entered: keen
+    segment_left: keen
+    life: 1h
+    action: offer
+  keen_there:
+    segment_left: [keen, busy]
+    placement: server
     life: 1h
     action: offer
   third_page:
