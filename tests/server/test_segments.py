@@ -38,6 +38,9 @@ actions: {a: {}}
 """)
 
 
+CAME, WENT = ("comes", "entered:regular", "FIRED"), ("goes", "left:regular", "FIRED")
+
+
 class Place:
     """One server over one folder, that can be started again."""
 
@@ -73,7 +76,11 @@ class Place:
             for one in answer.segments
         }  # fmt: skip
 
-    def decided(self) -> list[tuple[str, str, str]]:
+    def expect(self, *wanted: tuple[str, str, str]) -> None:
+        """These decisions and no others, once they are written: the state is there a moment before."""
+        wait_for(lambda: self._decided() == sorted(wanted))
+
+    def _decided(self) -> list[tuple[str, str, str]]:
         rows = self.stubs.reports.ListDecisions(messages.ListDecisionsRequest(), timeout=10).decisions
         return sorted((one.trigger_id, one.instance, str(reason_from_proto(one.reason))) for one in rows)
 
@@ -93,12 +100,12 @@ def test_who_is_in_and_who_came_and_went(place: Place, clock: ManualClock) -> No
     assert place.standing() == {
         "buyer": (1, 1, 0, True), "german": (None, 0, 0, False), "regular": (2, 2, 0, True), "visitor": (3, 0, 0, False),
     }  # fmt: skip
-    assert place.decided() == [("comes", "entered:regular", "FIRED")] * 2
+    place.expect(*[CAME] * 2)
     clock.now = T0 + 2 * DAY
     wait_for(lambda: place.standing()["regular"] == (0, 2, 2, True))
     assert place.standing()["visitor"] == (0, 0, 0, False), "the window is over for everybody"
     assert place.standing()["buyer"] == (1, 1, 0, True)
-    assert place.decided() == [("comes", "entered:regular", "FIRED")] * 2 + [("goes", "left:regular", "FIRED")] * 2
+    place.expect(*[CAME, WENT] * 2)
     place.again()
     assert place.standing(segments=["regular"]) == {"regular": (0, 2, 2, True)}
     assert place.standing(segments=["regular"], since_time=T0 + 2 * HOUR) == {"regular": (0, 0, 2, True)}
@@ -112,7 +119,7 @@ def test_a_restart_tells_nobody_again(place: Place, clock: ManualClock) -> None:
     place.again()
     place.views("known:1")
     assert place.standing()["regular"] == (1, 1, 0, True)
-    assert place.decided() == [("comes", "entered:regular", "FIRED")]
+    place.expect(CAME)
 
 
 def test_linked_subjects_are_one_and_an_erased_one_is_gone(place: Place, clock: ManualClock) -> None:
@@ -124,7 +131,7 @@ def test_linked_subjects_are_one_and_an_erased_one_is_gone(place: Place, clock: 
     place.stubs.admin.LinkSubjects(request, timeout=10)
     wait_for(lambda: place.standing()["visitor"] == (2, 0, 0, False))
     assert place.standing()["regular"] == (2, 1, 0, True), "both views are one person's, and nobody entered"
-    assert place.decided() == [("comes", "entered:regular", "FIRED")]
+    place.expect(CAME)
     place.stubs.admin.ForgetSubject(admin_service_pb2.ForgetSubjectRequest(subject=subject_to_proto("known:2")), timeout=60)
     wait_for(lambda: place.standing()["regular"] == (1, 1, 0, True))
 
