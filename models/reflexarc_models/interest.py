@@ -38,6 +38,7 @@ POOL: Final = 40
 UPDATE_COUNT_MAX: Final = 1_000
 """Rank-one updates after which the state is built anew, long before rounding could be seen in a ranking."""
 _BLOCK_COUNT: Final = 64
+_PRODUCT_MAX: Final = 400_000
 
 
 class Interest:
@@ -113,8 +114,7 @@ class Interest:
 
     def scores(self) -> NDArray[np.float32]:
         """Predicted preference of every item, float32 [n], around 0 (unknown) to 1 (as an item one had to do with)."""
-        found: NDArray[np.float32] = self._factors.vectors @ self._taste.astype(self._np.float32)
-        return found
+        return preferences(self._factors, self._taste)
 
     def strength(self) -> float:
         """How clear the interest in the next CLAIM_ITEM_COUNT items is: the mean of what speaks for each of them, a
@@ -179,7 +179,9 @@ class Interest:
         np, factors = self._np, self._factors
         if n < 2:
             return pool[: max(n, 0)]
-        unit = factors.vectors[pool] / factors.lengths[pool][:, None]
+        unit = factors.rows(pool)
+        lengths = np.sqrt(np.einsum("ij,ij->i", unit, unit))
+        unit /= np.where(lengths > 0, lengths, 1.0)[:, None]
         likeness = unit @ unit.T
         low, high = float(scores[-1]), float(scores[0])
         worth = (1.0 - factors.diversity) * (scores - low) / max(high - low, 1e-12)
@@ -210,7 +212,8 @@ class Interest:
             self._solve()
             return
         self._updates += 1
-        h = self._factors.vectors[number].astype(self._np.float64)
+        factors = self._factors
+        h = (factors.codes[number] * factors.scales[number]).astype(self._np.float64)
         ph = self._p @ h
         step = ph * (change / (1.0 + change * float(h @ ph)))
         self._taste = self._taste + step * (1.0 - float(self._taste @ h))
@@ -223,10 +226,29 @@ class Interest:
             self._p = factors.prior.copy()
             self._taste = np.zeros(factors.dimension)
             return
-        rows = factors.vectors[list(self._weights)].astype(np.float64)
+        rows = factors.rows(list(self._weights))
         weighted = rows * np.array(list(self._weights.values()))[:, None]
         self._p = np.linalg.inv(factors.precision + weighted.T @ rows)
         self._taste = self._p @ weighted.sum(axis=0)
+
+
+def preferences(factors: ItemFactors, taste: NDArray[np.float64]) -> NDArray[np.float32]:
+    """u.h of every item, float32 [n].
+
+    In blocks that OpenBLAS multiplies without its threads: it wakes them from 460,800 numbers on, and where the machine has
+    other work, two of them take a thousand times as long as one.
+    """
+    import numpy as np
+
+    narrow, columns = taste.astype(np.float32), factors.columns
+    d, n = columns.shape
+    width = _PRODUCT_MAX // d
+    if n <= width:
+        return np.asarray(narrow @ columns)
+    found = np.empty(n, dtype=np.float32)
+    for start in range(0, n, width):
+        np.dot(narrow, columns[:, start : start + width], out=found[start : start + width])
+    return found
 
 
 def linked(factors: ItemFactors, last: Sequence[int]) -> NDArray[np.float32]:

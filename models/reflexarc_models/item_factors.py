@@ -11,7 +11,7 @@ import itertools
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,19 +81,22 @@ class ItemFactors:
         return {item_id: number for number, item_id in enumerate(self.item_ids)}
 
     @functools.cached_property
+    def columns(self) -> NDArray[np.float32]:
+        """Factors as all of them are multiplied with, float32 [d, n]."""
+        import numpy as np
+
+        return np.ascontiguousarray((self.codes.astype(np.float32) * self.scales[:, None]).T)
+
+    @property
     def vectors(self) -> NDArray[np.float32]:
-        """Factors as they are multiplied with, float32 [n, d]."""
+        """The same by item, float32 [n, d]."""
+        return self.columns.T
+
+    def rows(self, numbers: Sequence[int] | NDArray[Any]) -> NDArray[np.float64]:
+        """Factors of some items, float64 [len(numbers), d]."""
         import numpy as np
 
-        return np.ascontiguousarray(self.codes.astype(np.float32) * self.scales[:, None])
-
-    @functools.cached_property
-    def lengths(self) -> NDArray[np.float32]:
-        """Euclidean length of each item's factors, float32 [n]; 1 where there are none, so that it can divide."""
-        import numpy as np
-
-        found = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
-        return np.where(found > 0, found, np.float32(1)).astype(np.float32)
+        return (self.codes[numbers] * self.scales[numbers][:, None]).astype(np.float64)
 
     @functools.cached_property
     def precision(self) -> NDArray[np.float64]:

@@ -8,14 +8,15 @@ from interest_worlds import DAY_MS, audience, interactions
 
 from reflexarc.definitions import load_catalog
 from reflexarc_core.event import Event
+from reflexarc_core.interaction import INTERACTIONS_MAX, INTEREST_STRENGTH, WEIGHT_MAX
 from reflexarc_core.model import GRID
 from reflexarc_models.artifact import Artifact
-from reflexarc_models.interest import ITEMS_FILE, WEIGHT_MAX, Interest, ItemFactors
+from reflexarc_models.interest import ITEMS_FILE, Interest, ItemFactors
 from reflexarc_models.scorer import self_test
 from reflexarc_models.train.history import History, history
 from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in
 from reflexarc_models.train.interactions import gather, leave_last_out, of_history
-from reflexarc_models.train.interest import CLAIM_HORIZON_MS, STRENGTH, claim_dataset, factors_cut, train_interest
+from reflexarc_models.train.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cut, train_interest
 from reflexarc_models.train.interest_measures import MISSED, figures, ndcg, neighbour_places, place_of, popularity_places
 from reflexarc_models.train.interest_tuning import InterestSettings, fit_items, tune
 from reflexarc_models.train.links import sequence_links, similar_links
@@ -65,13 +66,19 @@ def test_weights_of_one_item_add_up_and_order_is_time() -> None:
     found = gather(
         [view("u", "b", 3), view("u", "a", 1, rating=5.0), view("u", "b", 2), view("u", "a", 4, rating=5.0), view("v", "a", 9)]
     )
-    assert found.pairs(0) == [("a", 2.0), ("b", 1.0), ("b", 1.0), ("a", 2.0)]
+    assert found.pairs(0) == [("b", 2.0), ("a", WEIGHT_MAX)]
     assert found.repeated.tolist() == [False, False, True, True, False]
     seen = found.matrix()
     assert {found.item_ids[i]: w for i, w in zip(seen.items[:2].tolist(), seen.weights[:2].tolist(), strict=True)} == {
         "a": WEIGHT_MAX,
         "b": 2.0,
     }
+
+
+def test_pairs_are_what_an_engine_keeps() -> None:
+    found = gather([view("u", f"i{n}", n) for n in range(INTERACTIONS_MAX + 5)])
+    assert [item for item, _ in found.pairs(0)] == [f"i{n}" for n in range(5, INTERACTIONS_MAX + 5)]
+    assert len(found.seen(0)) == INTERACTIONS_MAX + 5
 
 
 def test_the_last_new_item_is_held_back_with_all_behind_it() -> None:
@@ -160,7 +167,7 @@ def test_the_artifact_is_an_ordinary_one_with_its_items() -> None:
     device = trained().device
     self_test(device)
     assert device.algorithm == "collaborative_filtering"
-    assert STRENGTH in device.inputs and 0.5 in device.lines
+    assert INTEREST_STRENGTH in device.inputs and 0.5 in device.lines
     factors = ItemFactors.from_bytes(device.files[ITEMS_FILE])
     assert trained().server.files[ITEMS_FILE] == device.files[ITEMS_FILE]
     assert len(factors) == len(interactions().item_ids)
@@ -182,7 +189,7 @@ def test_a_row_is_what_a_device_has_at_that_moment() -> None:
     factors = fit_items(of_history(log()).until(cut), InterestSettings(), seed=1)
     rows = claim_dataset(CATALOG, MODEL, log(), factors, cut)
     assert len(rows) > 300 and (rows.score_time > cut).all()
-    strength = rows.inputs.index(STRENGTH)
+    strength = rows.inputs.index(INTEREST_STRENGTH)
     events = audience()
     for row in range(0, len(rows), 97):
         mine = [e for e in events if e.subject == rows.subjects[row]]

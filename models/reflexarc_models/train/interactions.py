@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.event import Event
-from reflexarc_core.interaction import WEIGHT_MAX, interaction_of
+from reflexarc_core.interaction import WEIGHT_MAX, interact, interaction_of
 from reflexarc_models.item_factors import ITEM_COUNT_MAX, ITEM_ID_BYTES_MAX
 from reflexarc_models.train.history import History
 from reflexarc_models.train.ials import Matrix
@@ -75,12 +75,17 @@ class Interactions:
         return Matrix(starts, items, weights.astype(np.float32), len(self.item_ids))
 
     def pairs(self, subject: int) -> list[tuple[str, float]]:
-        """A subject's (item id, weight), oldest first, as a device keeps them."""
+        """A subject's (item id, weight), most recent last, as an engine keeps them: the last INTERACTIONS_MAX items."""
         part = slice(int(self.starts[subject]), int(self.starts[subject + 1]))
-        return [
-            (self.item_ids[item], float(weight))
-            for item, weight in zip(self.items[part].tolist(), self.weights[part].tolist(), strict=True)
-        ]
+        held: dict[str, float] = {}
+        for item, weight in zip(self.items[part].tolist(), self.weights[part].tolist(), strict=True):
+            interact(held, self.item_ids[item], weight)
+        return list(held.items())
+
+    def seen(self, subject: int) -> set[str]:
+        """Every item that a subject had to do with."""
+        part = slice(int(self.starts[subject]), int(self.starts[subject + 1]))
+        return {self.item_ids[item] for item in np.unique(self.items[part]).tolist()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

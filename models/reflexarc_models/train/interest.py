@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_core.interaction import INTEREST_STRENGTH, interact
 from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.interest import CLAIM_ITEM_COUNT, Interest
@@ -32,10 +33,10 @@ from reflexarc_models.train.forest import GRADIENT_BOOSTING
 from reflexarc_models.train.history import History, acted_on, fold_at
 from reflexarc_models.train.interactions import Interactions, of_history
 from reflexarc_models.train.interest_tuning import InterestSettings, Note, fit_items, tune
+from reflexarc_models.train.threads import one_thread
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 
 ALGORITHM: Final = "collaborative_filtering"
-STRENGTH: Final = "interest_strength"
 CLAIM_LINE: Final = 0.5
 CLAIM_HORIZON_MS: Final = 7 * 86_400_000
 
@@ -59,6 +60,13 @@ def train_interest(
     acted: subject -> times (ms) at which the model's triggers fired for it, as for `build_dataset`. Too little to learn
     from: NoData. Raises ManifestError when a gate refuses the export.
     """
+    with one_thread():
+        return _train(catalog, model, log, acted, seed, note)
+
+
+def _train(
+    catalog: Catalog, model: ModelDefinition, log: History, acted: Mapping[str, Sequence[int]] | None, seed: int, note: Note
+) -> TrainedModel | NoData:
     started = time.perf_counter()
     interactions = of_history(log)
     cut = factors_cut(interactions)
@@ -125,7 +133,7 @@ def claim_dataset(
     touched = acted_on(acted or {}, subjects, found.times, CLAIM_HORIZON_MS)
     keep = ~touched
     return Dataset(
-        inputs=(*inputs, STRENGTH),
+        inputs=(*inputs, INTEREST_STRENGTH),
         x=np.column_stack([vectors, found.strengths])[keep],
         y=found.labels[keep],
         subjects=subjects[keep],
@@ -186,10 +194,10 @@ def _moments(model: ModelDefinition, log: History, factors: ItemFactors, after: 
     for s in range(len(log.subjects)):
         first, last = int(log.starts[s]), int(log.starts[s + 1])
         if scoring[first:last].any():
-            interest = Interest(factors)
+            interest, kept = Interest(factors), dict[str, float]()
             for place in range(first, last):
                 if log.items[place] >= 0:
-                    interest.add(log.item_ids[log.items[place]], float(log.item_weights[place]))
+                    _follow(interest, kept, log.item_ids[log.items[place]], float(log.item_weights[place]))
                 if not scoring[place]:
                     continue
                 scored_count += 1
@@ -205,6 +213,15 @@ def _moments(model: ModelDefinition, log: History, factors: ItemFactors, after: 
                 found.add(at, place, int(hit), strength, float(recency))
         found.end_subject()
     return found
+
+
+def _follow(interest: Interest, kept: dict[str, float], item_id: str, weight: float) -> None:
+    """One more interaction, as an engine keeps it: what makes room for it is no longer part of the taste."""
+    oldest = next(iter(kept), None)
+    interact(kept, item_id, weight)
+    interest.add(item_id, weight)
+    if oldest is not None and oldest not in kept:
+        interest.remove(oldest)
 
 
 def _met(log: History, first: int, last: int, at: int, items: set[str]) -> bool:

@@ -37,6 +37,7 @@ from reflexarc_models.train.interest_tuning import (
     last_distinct,
     tune,
 )
+from reflexarc_models.train.threads import one_thread
 
 SUBJECTS_MIN: Final = 20
 SUBJECTS_MAX: Final = 10_000
@@ -65,6 +66,11 @@ def evaluate_interest(log: Interactions, k: int = 20, seed: int = 0, note: Note 
     factors and links alone, and for popularity and ItemKNN; what int8 costs; coverage; bytes; the time of a live update.
     Raises DefinitionError when fewer than SUBJECTS_MIN subjects have two different items.
     """
+    with one_thread():
+        return _evaluated(log, k, seed, note)
+
+
+def _evaluated(log: Interactions, k: int, seed: int, note: Note) -> dict[str, Any]:
     started = time.perf_counter()
     held = leave_last_out(log)
     if len(held.subjects) < SUBJECTS_MIN:
@@ -131,7 +137,7 @@ def _places(factors: ItemFactors, test: _Test, k: int) -> tuple[NDArray[np.int64
     places: list[int] = []
     shown: list[NDArray[np.int64]] = []
     for subject, target in test.judged():
-        ranked = Interest(factors, test.log.pairs(subject)).rank(max(DEPTH, k))
+        ranked = Interest(factors, test.log.pairs(subject)).rank(max(DEPTH, k), test.log.seen(subject))
         numbers = np.array([factors.index[item_id] for item_id in ranked], dtype=np.int64)
         found = np.flatnonzero(numbers == target)
         places.append(int(found[0]) if len(found) else MISSED)

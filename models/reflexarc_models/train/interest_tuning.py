@@ -196,7 +196,7 @@ class _Check:
     def _shown(self, factors: ItemFactors) -> float:
         total = 0.0
         for subject, target in self._judged():
-            ranked = Interest(factors, self.log.pairs(subject)).rank(10)
+            ranked = Interest(factors, self.log.pairs(subject)).rank(10, self.log.seen(subject))
             name = factors.item_ids[target] if target >= 0 else None
             if name in ranked:
                 total += 1.0 / np.log2(ranked.index(name) + 2.0)
