@@ -25,19 +25,21 @@ SUBSAMPLE: Final = 0.7
 
 
 def forest_leaf_rows(rows: NDArray[np.float32], y: NDArray[np.int8], subjects: NDArray[Any], leaves_max: int, seed: int) -> int:
-    """The leaf size with the least log loss on a quarter of the subjects, by small forests."""
+    """The largest leaf size whose log loss on a quarter of the subjects is within one standard error of the least one's, by small
+    forests: the smoothest forest that the rows do not speak against.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
     held = _held(rows, y, subjects)
     if held is None:
         return LEAF_ROWS_TRIED[1]
-    losses: list[tuple[float, int]] = []
-    for leaf_rows in LEAF_ROWS_TRIED:
+    tried: list[tuple[int, NDArray[np.float64]]] = []
+    for leaf_rows in sorted(LEAF_ROWS_TRIED, reverse=True):
         small = RandomForestClassifier(
             n_estimators=40, min_samples_leaf=leaf_rows, max_leaf_nodes=leaves_max, n_jobs=1, random_state=seed
         ).fit(rows[~held], y[~held])
-        losses.append((float(_losses(small.predict_proba(rows[held])[:, 1], y[held]).mean()), leaf_rows))
-    return min(losses)[1]
+        tried.append((leaf_rows, _losses(small.predict_proba(rows[held])[:, 1], y[held])))
+    return tried[_smallest_as_good([losses for _, losses in tried])][0]
 
 
 def boosting_shape(
@@ -67,12 +69,21 @@ def boosting_shape(
         for count, stage in enumerate(trial.staged_predict_proba(rows[held]), 1):
             if count % STAGE == 0:
                 tried.append((count, depth, _losses(stage[:, 1], y[held])))
-    best = min(tried, key=lambda one: float(one[2].mean()))[2]
-    for count, depth, losses in sorted(tried, key=lambda one: (one[0] << one[1], one[0])):
-        gap = losses - best
+    tried.sort(key=lambda one: (one[0] << one[1], one[0]))
+    count, depth, _ = tried[_smallest_as_good([losses for _, _, losses in tried])]
+    return depth, count
+
+
+def _smallest_as_good(losses: list[NDArray[np.float64]]) -> int:
+    """Of trials from the smallest model to the largest, the first that is within one standard error of the best: the error of
+    the mean gap, row by row.
+    """
+    best = min(losses, key=lambda one: float(one.mean()))
+    for place, one in enumerate(losses):
+        gap = one - best
         if gap.mean() <= gap.std() / np.sqrt(len(gap)):
-            return depth, count
-    return 3, trees_max
+            return place
+    return len(losses) - 1  # the best itself is always within
 
 
 def _held(rows: NDArray[np.float32], y: NDArray[np.int8], subjects: NDArray[Any]) -> NDArray[np.bool_] | None:
