@@ -18,13 +18,14 @@ BENCHMARKS = {
     "features": "as-of features over a history, and online updates",
     "score": "model kernels beside ONNX Runtime; the student on the device",
     "ingest": "events into the server, exactly once, beside PostgreSQL and bare SQLite",
+    "interest": "content interest beside implicit: quality, what int8 costs, one live update",
     "rpc": "scoring over gRPC beside other model servers",
     "http": "HTTP intake beside an empty route",
     "distribution": "checking for, fetching and installing a bundle",
     "reports": "results over a long history",
     "start": "import, first decision, size and memory on a device",
 }
-BUILT = ("capture", "decide", "features", "ingest", "rules", "score", "start")
+BUILT = ("capture", "decide", "features", "ingest", "interest", "rules", "score", "start")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,9 @@ KEYS = {
     "decide": {"p50_vs_segment_track", "p99_over_p50"},
     "features": {"vs_fastest_peer", "max_abs_diff", "online_us_p50"},
     "ingest": {"vs_postgres_copy_dedupe", "vs_bare_sqlite"},
+    "interest": {
+        "ndcg_100_difference_low", "ndcg_100_difference", "int8_loss_ndcg_100", "live_update_vs_implicit",
+    },
     "rules": {
         "speedup_100_vs_fastest_engine", "speedup_1000_vs_fastest_engine", "compile_1000_ms", "swap_host_lateness_p99_ms",
         "swap_host_lateness_max_ms", "cost_10000_idle_triggers",
