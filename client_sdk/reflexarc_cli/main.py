@@ -26,6 +26,7 @@ from reflexarc_cli.drift_command import drift
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.evaluate_sentiment import sentiment
+from reflexarc_cli.evaluate_window import optimal_purchase_window
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.lines_command import lines
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
@@ -178,6 +179,7 @@ for command in (
 ):
     cli.add_command(command)
 evaluate.add_command(sentiment)
+evaluate.add_command(optimal_purchase_window)
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:

@@ -48,7 +48,7 @@ def evaluate_events(order: EventsOrder, progress: Progress) -> tuple[Evaluation,
     active_ms = duration_ms(order.active_within, "--active-within") if order.active_within else 0
     catalog = load_catalog(None)
     file, mapping = choose(order.file, order.mapping)
-    cut_time = _cut(order.cut, mapping)
+    cut_time = cut_time_of(order.cut, mapping)
     with progress.stage(f"Reading {file.name} by mapping {mapping.name}", max(1, line_count(file))) as step:
         log, notes = read_columns(file, mapping, all_event_types(catalog.event_types, mapping), step)
     label = catalog.models[order.model_id].label
@@ -77,7 +77,8 @@ def duration_ms(text: str, option: str) -> int:
     return span
 
 
-def _cut(text: str, mapping: Mapping) -> int:
+def cut_time_of(text: str, mapping: Mapping) -> int:
+    """The time a cut means in the mapping's zone, ms UTC. Raises Misused."""
     try:
         return TimeReader("iso", mapping.zone).read(text)
     except ValueError:
