@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reflexarc_cli.evaluating.svg import ticks
 from reflexarc_cli.evaluating.table import read_table
 from reflexarc_cli.main import main
 from reflexarc_core.aggregation import DAY_MS
@@ -122,7 +125,8 @@ def check(figures: dict[str, Any]) -> None:
 
 
 def test_a_table_of_anything(run: Any, tmp_path: Path) -> None:
-    said = run("churn", "--table", table(tmp_path, name="people.csv.gz"), "--label", "churned", "--json")
+    page = tmp_path / "report.html"
+    said = run("churn", "--table", table(tmp_path, name="people.csv.gz"), "--label", "churned", "--json", "--report", page)
     assert said.status == 0, said.err
     figures = json.loads(said.out)
     check(figures)
@@ -134,6 +138,28 @@ def test_a_table_of_anything(run: Any, tmp_path: Path) -> None:
     assert all(f"left out: {name}" in left_out for name in ("customer_id", "constant", "empty"))
     assert set(figures["inputs"]) <= {"plan", "spend", "active", "since.day", "since.weekday", "since.hour"}
     assert figures["baselines"]["best_input"]["auc"] < figures["auc"] + 0.02
+    check_page(page.read_text(), figures)
+    assert str(tmp_path) not in page.read_text()  # where somebody keeps a file is nobody's business
+    assert "C00001" not in page.read_text()
+
+
+def check_page(text: str, figures: dict[str, Any]) -> None:
+    """One page that needs nothing else, with charts that can be drawn and the figures of `--json`."""
+    assert "<script" not in text
+    assert not re.search(r"(?:src|href|url)\s*[=(]", text)
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"http://www.w3.org/2000/svg"}
+    charts = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(charts) >= 7 + min(8, len(figures["inputs"])) - 4
+    for chart in charts:
+        root = ElementTree.fromstring(chart)
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
+            for point in line.attrib["points"].split():
+                x, y = map(float, point.split(","))
+                assert 0 <= x <= width and 0 <= y <= height
+    for shown in (f"{figures['auc']:.3f}", f"{figures['student']['bytes']:,} bytes", f"{figures['rows']:,}"):
+        assert shown in text
+    assert all(name in text for name in figures["inputs"])
 
 
 def test_a_log_of_events(run: Any, tmp_path: Path) -> None:
@@ -312,3 +338,13 @@ def test_an_interrupt_ends_it_in_one_line(tmp_path: Path) -> None:
     assert err.strip().splitlines()[-1] == "interrupted"
     assert out == ""
     assert "Traceback" not in err
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e9))
+def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
+    high = low + span
+    if high <= low:
+        return
+    found = ticks(low, high)
+    assert len(found) <= 12
+    assert all(low - 1e-6 * span <= value <= high + 1e-6 * span for value in found)

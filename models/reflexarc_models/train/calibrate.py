@@ -1,11 +1,11 @@
 """From codes and labels to the score grid, the segments and their counts.
 
-Owns the sigmoid calibration of codes and the ranking measures. Must never let a label choose a segment.
+Owns the calibration of codes, a sigmoid or a beta curve, and the ranking measures. Must never let a label choose a segment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from reflexarc_models.tables import floor_to_grid, segment_counts, segment_start
 
 SLOPE_MIN = 1e-3
 """Calibration may flatten a model that ranks the wrong way, never turn it round."""
+BENT_PARTS = 5
+BENT_LABELS_MIN = 50
+BENT_ERRORS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,92 @@ class Calibration:
 
 
 def calibrate(codes: Sequence[int], labels: NDArray[np.int8], logit_of_code: NDArray[np.float64]) -> Calibration:
-    """Tables from the calibration rows (one per subject). logit_of_code: ascending, one per code."""
+    """Tables from the calibration rows (one per subject). logit_of_code: ascending, one per code.
+
+    The curve is a sigmoid, or a beta curve where that is clearly better on rows it was not fitted on (`_is_bent`).
+    """
     starts = segment_starts(codes, len(logit_of_code))
-    slope, intercept = fit_sigmoid(logit_of_code[np.asarray(codes)], labels)
+    logits = logit_of_code[np.asarray(codes)]
+    slope, intercept = fit_sigmoid(logits, labels)
     flat = slope < SLOPE_MIN
     if flat:
         slope = SLOPE_MIN
         base = float(np.clip(labels.mean(), 1e-4, 1 - 1e-4))
-        intercept = float(np.log(base / (1 - base)) - slope * logit_of_code[np.asarray(codes)].mean())
-    probabilities = 1.0 / (1.0 + np.exp(-(slope * logit_of_code + intercept)))
+        intercept = float(np.log(base / (1 - base)) - slope * logits.mean())
+    margins = slope * logit_of_code + intercept
+    if not flat and _is_bent(logits, labels):
+        margins = fit_beta(logits, labels)(logit_of_code)
+    probabilities = 1.0 / (1.0 + np.exp(-margins))
     grid = np.maximum.accumulate([floor_to_grid(float(p)) for p in probabilities])
     return Calibration(tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), flat)
+
+
+def fit_beta(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Log-odds to calibrated log-odds: a ln s - b ln(1 - s) + c with a, b >= 0 and s the given probability.
+
+    Rises wherever it bends. Source: Kull, Silva Filho and Flach (2017), Beta calibration; a negative weight is set to 0 and
+    the other fitted again, as there.
+    """
+    columns = _beta_inputs(logits)
+    weights = _logistic(columns, labels)
+    for place in (0, 1):
+        if weights[place] < 0:
+            weights = np.insert(_logistic(columns[:, [1 - place]], labels), place, 0.0)
+            weights[:2] = np.maximum(weights[:2], 0.0)
+            break
+    return lambda given: np.asarray(_beta_inputs(given) @ weights[:2] + weights[2])
+
+
+def _beta_inputs(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(ln s, -ln(1 - s)) of log-odds, without ever forming s."""
+    return np.column_stack([-np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits)])
+
+
+def _logistic(columns: NDArray[np.float64], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """(weights, intercept) by Newton's method with a little ridge, halving a step that does not help."""
+    x = np.column_stack([columns, np.ones(len(columns))])
+    ridge = np.full(x.shape[1], 1e-3)
+    ridge[-1] = 1e-9
+    found = np.zeros(x.shape[1])
+
+    def loss(at: NDArray[np.float64]) -> float:
+        margin = x @ at
+        return float(np.sum(np.logaddexp(0.0, margin) - labels * margin) + 0.5 * np.dot(ridge, at * at))
+
+    held = loss(found)
+    for _ in range(50):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ found, -35, 35)))
+        weight = p * (1.0 - p) + 1e-12
+        move = np.linalg.solve((x * weight[:, None]).T @ x + np.diag(ridge), x.T @ (p - labels) + ridge * found)
+        size = 1.0
+        while size > 1e-6 and loss(found - size * move) > held:
+            size /= 2
+        found = found - size * move
+        now = loss(found)
+        if held - now < 1e-10 * max(1.0, held):
+            break
+        held = now
+    return found
+
+
+def _is_bent(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> bool:
+    """Whether the beta curve beats the sigmoid by more than BENT_ERRORS standard errors of the log loss, on rows of BENT_PARTS
+    parts that the curves were not fitted on.
+    """
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < BENT_LABELS_MIN:
+        return False
+    part = np.zeros(len(labels), dtype=np.int64)
+    for side in (0, 1):
+        of_side = np.flatnonzero(labels == side)
+        part[of_side] = np.arange(len(of_side)) % BENT_PARTS
+    gaps = np.zeros(len(labels))
+    for number in range(BENT_PARTS):
+        out = part == number
+        slope, intercept = fit_sigmoid(logits[~out], labels[~out])
+        straight, bent = slope * logits[out] + intercept, fit_beta(logits[~out], labels[~out])(logits[out])
+        gaps[out] = np.logaddexp(0.0, straight) - np.logaddexp(0.0, bent) - labels[out] * (straight - bent)
+    return bool(gaps.mean() > BENT_ERRORS * gaps.std() / np.sqrt(len(gaps)))
 
 
 def fit_sigmoid(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.compose import TrainSpec
 from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.gates import DEVICE_BYTES_MAX
 from reflexarc_models.train.measures import (
     Interval,
     auc_difference,
@@ -37,6 +38,8 @@ from reflexarc_models.train.train import NoData, TrainedModel, train_model
 NEAR: Final = 0.1
 JACCARD_ROWS_MIN: Final = 100
 LATENCY_ROWS: Final = 2_000
+DRIFT_NAMED: Final = 0.05
+"""Mean score and share of positives this far apart are not chance on any set worth measuring."""
 DIGITS: Final = 5
 
 
@@ -119,6 +122,7 @@ def report(found: Evaluation) -> dict[str, Any]:
     bins = reliability(scores.server, labels)
     base_rate = float(labels.mean())
     device = found.models[-1].device
+    device_bytes = max(model.device.download_bytes for model in found.models)
     p50, p99 = latency(device, found.last) if found.last is not None else (None, None)
     return {
         "rows": len(labels),
@@ -170,14 +174,32 @@ def report(found: Evaluation) -> dict[str, Any]:
             "brier": _rounded(float(np.mean((scores.device - labels) ** 2))),
             "score_gap_p50": _rounded(float(np.quantile(np.abs(scores.server - scores.device), 0.5))),
             "score_gap_p999": _rounded(float(np.quantile(np.abs(scores.server - scores.device), 0.999))),
-            "bytes": max(model.device.download_bytes for model in found.models),
+            "bytes": device_bytes,
             "server_bytes": max(sum(map(len, model.server.files.values())) for model in found.models),
             "p50_us": p50,
             "p99_us": p99,
         },
-        "warnings": found.warnings,
+        "bytes": device_bytes,
+        "device_p50_us": p50,
+        "device_p99_us": p99,
+        "warnings": [*found.warnings, *_drift(float(scores.server.mean()), base_rate), *_large(device_bytes)],
         "seconds": round(found.seconds, 1),
     }
+
+
+def _drift(said: float, came: float) -> list[str]:
+    if abs(said - came) <= DRIFT_NAMED:
+        return []
+    return [
+        f"scores say {said:.1%} on average and {came:.1%} came: the rows that calibrated them are not like the rows measured"
+        " (another season, another crowd); their order is worth more than their size"
+    ]
+
+
+def _large(device_bytes: int) -> list[str]:
+    if device_bytes <= DEVICE_BYTES_MAX:
+        return []
+    return [f"{device_bytes:,} bytes to download, over the {DEVICE_BYTES_MAX:,} a device is promised: shorter column names help"]
 
 
 def latency(artifact: Artifact, part: Part) -> tuple[float, float]:
