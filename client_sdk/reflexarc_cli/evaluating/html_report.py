@@ -125,8 +125,9 @@ def _calibration(found: Evaluation, f: Mapping[str, Any]) -> Iterator[str]:
     edges = np.linspace(0, 1, 41)
     spread = [np.histogram(scores[labels == side], bins=edges)[0] / max(1, (labels == side).sum()) for side in (0, 1)]
     rows = Chart(
-        (0, 1), (0, float(max(map(np.max, spread)))), "score", "share of each label's rows", title="scores", percent=True
-    )
+        (0, 1), (0, float(max(map(np.max, spread)))), "score", "share of each label's rows", title="scores", percent=True,
+        legend_on_top=True,
+    )  # fmt: skip
     for kind, name, shares in (("three", "the others", spread[0]), ("one", "positives", spread[1])):
         steps = [(float(at), float(share)) for k, share in enumerate(shares) for at in edges[k : k + 2]]
         rows.area(steps, kind)
@@ -179,7 +180,8 @@ def _effects(found: Sequence[Effect]) -> Iterator[str]:
         return
     yield (
         "<h2>What moves the score</h2><p>Inputs by the AUC that is lost when their values are shuffled, and how the mean score"
-        " follows each. This describes the model, not causes.</p>"
+        " follows each. This describes the model, not causes."
+        " A column of texts is shown by the share of positives among the training rows of each text.</p>"
     )
     yield _table(("input", "AUC lost when shuffled"), [(one.name, f"{one.auc_drop:.4f}") for one in found])
     means = [mean for one in found for _, mean in one.points]

@@ -19,17 +19,20 @@ Points = Sequence[tuple[float, float]]
 
 
 class Chart:
-    """One chart in data coordinates. x, y: (lowest, highest). Everything drawn is clipped to them."""
+    """One chart in data coordinates. x, y: (lowest, highest). Everything drawn is clipped to them. legend_on_top: where curves
+    leave the upper right free rather than the lower.
+    """
 
     def __init__(
         self, x: tuple[float, float], y: tuple[float, float], x_title: str, y_title: str, *, title: str, percent: bool = False,
-        width: int = WIDTH, height: int = HEIGHT,
+        legend_on_top: bool = False, width: int = WIDTH, height: int = HEIGHT,
     ) -> None:  # fmt: skip
         self._x, self._y = _wide(x), _wide(y)
         self._width, self._height = width, height
         self._parts: list[str] = []
         self._legend: list[tuple[str, str]] = []
         self._title = title
+        self._legend_on_top = legend_on_top
         self._axes(x_title, y_title, percent)
 
     def line(self, points: Points, kind: str, name: str = "") -> None:
@@ -77,7 +80,8 @@ class Chart:
         """The chart as one element."""
         legend = []
         for row, (kind, name) in enumerate(self._legend):
-            y = self._height - BOTTOM - 12 - 16 * (len(self._legend) - 1 - row)
+            foot = self._height - BOTTOM - 12 - 16 * (len(self._legend) - 1)
+            y = (TOP + 10 if self._legend_on_top else foot) + 16 * row
             x = self._width - RIGHT - 8
             legend.append(f'<text class="tick" x="{x - 22}" y="{y + 4}" text-anchor="end">{html.escape(name)}</text>')
             legend.append(f'<line class="line {kind}" x1="{x - 16}" x2="{x}" y1="{y}" y2="{y}"/>')
