@@ -256,11 +256,11 @@ class Case:
 
     def step(self, action: str, assignment: str) -> list[Effect]:
         """A further step of a content sequence that is under way: what began it is not asked again, what others allow is."""
+        self.action = action
         blocked = self.paused() or (self.course.progressions and self.exhausted()) or self.consent() or self.caps()
         if blocked:
             return [blocked]
         self._use()
-        self.action = action
         return self._act(assignment, begins=False)
 
     def _act(self, assignment: str, *, begins: bool = True) -> list[Effect]:
@@ -433,9 +433,13 @@ def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Mome
 
 
 def begin_journey(trigger: Trigger, subject: SubjectState, fired: Decision, now: int, shown: tuple[str, ...]) -> None:
-    """The first step of a content sequence acted: the sequence is under way. shown: the items it was about."""
+    """The first step of a content sequence acted: the sequence is under way. shown: the items it was about.
+
+    Not a second one, where an action that was held acts while it is.
+    """
     due_time = now + trigger.follows[0].wait_ms if trigger.follows[0].wait_ms else 0
-    subject.its_ledger().journeys[trigger.trigger_id] = Journey(0, fired.decision_id, 0, due_time, fired.assignment, shown)
+    begun = Journey(0, fired.decision_id, 0, due_time, fired.assignment, shown)
+    subject.its_ledger().journeys.setdefault(trigger.trigger_id, begun)
 
 
 def _confidence_text(evidence: ScoreEvidence) -> str:

@@ -39,7 +39,7 @@ from reflexarc_core.ticks import begin_ticks, due_scores, next_tick
 from reflexarc_core.timers import HELD, LOOK, WAIT, Timers, Waiter, timer_id, waits_of
 from reflexarc_core.waiting import expired, left, next_step, opened, outcome_of, released
 
-_OF_THE_PERSON: Final = (CONSENT, RESET, OUTCOME)
+_OF_THE_PERSON: Final = (CONSENT, RESET)
 TIMERS_AT_ONCE: Final = 1_000
 """Looked at on one tick: what is left is due at once, on the next."""
 
@@ -98,12 +98,11 @@ class Engine:
             if event_type == RESET:
                 self._end(subject_key, moment, effects)
                 return effects
-            if event_type == CONSENT:
-                subject.consents[str(event.properties["purpose"])] = bool(event.properties["granted"])
-            else:
-                self._go_on(subject_key, subject, event, moment, effects)
+            subject.consents[str(event.properties["purpose"])] = bool(event.properties["granted"])
         if arrival.exits:
             effects += left(self.state, subject, arrival.exits, moment)
+        if event_type == OUTCOME:  # behind the exits: whoever has left takes no further step
+            self._go_on(subject_key, subject, event, moment, effects)
         completed = follow(self.plan, self._timers, subject_key, subject, arrival, event, now) if arrival.followers else []
         found = arrival.features(subject.vector, subject.older, subject.values, now)
         if arrival.watched:
@@ -153,7 +152,10 @@ class Engine:
         trigger = self.plan.triggers.get(held.trigger_id)
         if trigger is None:
             return []
-        return opened(self.plan, self.state, trigger, subject_key, subject, held, given.decision_id, given.moment).answered(given)
+        case = opened(self.plan, self.state, trigger, subject_key, subject, held, given.decision_id, given.moment)
+        effects = case.answered(given)
+        self._timers.set_for(subject_key, held.trigger_id, given.decision_id)
+        return effects
 
     def receive_time(self, moment: Moment) -> list[Effect]:
         """Engine time passed: waits are over, held actions may act, segments are left, models that score by the clock ask."""

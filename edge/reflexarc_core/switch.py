@@ -13,7 +13,7 @@ from reflexarc_core.state import State
 def carry_over(state: State, old: Plan, new: Plan, now: int) -> None:
     """Everything that is kept by subject, from one plan to the next. now: engine time, ms."""
     _relay(state, old, new, now)
-    _end_patterns(state, old, new)
+    _end_what_is_under_way(state, old, new)
     carry_membership(state, old, new, now)
     _end_interactions(state, old, new)
 
@@ -36,8 +36,8 @@ def _relay(state: State, old: Plan, new: Plan, now: int) -> None:
         state.dirty.add(subject_key)
 
 
-def _end_patterns(state: State, old: Plan, new: Plan) -> None:
-    """What is under way of a pattern that reads otherwise now, or is gone, ends."""
+def _end_what_is_under_way(state: State, old: Plan, new: Plan) -> None:
+    """A pattern that reads otherwise now, or is gone, ends; so does a content sequence that has no step left to take."""
     changed = {
         trigger_id
         for trigger_id, follower in old.followers.items()
@@ -48,8 +48,10 @@ def _end_patterns(state: State, old: Plan, new: Plan) -> None:
             continue
         for trigger_id in changed.intersection(subject.ledger.instances):
             del subject.ledger.instances[trigger_id]
-        for trigger_id in [name for name in subject.ledger.journeys if name not in new.triggers]:
-            del subject.ledger.journeys[trigger_id]
+        for trigger_id, journey in list(subject.ledger.journeys.items()):
+            trigger = new.triggers.get(trigger_id)
+            if trigger is None or journey.step >= len(trigger.follows):
+                del subject.ledger.journeys[trigger_id]
 
 
 def _end_interactions(state: State, old: Plan, new: Plan) -> None:

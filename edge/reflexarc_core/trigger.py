@@ -37,7 +37,7 @@ class Line:
 @frozen
 class Follow:
     """A further step of a content sequence: its action, taken on an outcome of the step before (`on`: impression, click,
-    dismissal) or once `wait_ms` have passed since that step acted, whichever comes first; 0 = only on the outcome."""
+    dismissal) or once `wait_ms` have passed since that step, whichever comes first; 0 = only on the outcome."""
 
     action: str
     on: tuple[str, ...] = ()

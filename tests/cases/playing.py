@@ -18,10 +18,21 @@ from reflexarc_core.effect import Record as RecordEffect
 from reflexarc_core.engine import Engine
 from reflexarc_core.event import Event
 from reflexarc_core.model import GRID, LiveModel, Scored
-from reflexarc_core.record import CatalogInput, ControlInput, EventInput, Input, Moment, ScoresInput, TickInput
+from reflexarc_core.record import (
+    AnswerInput,
+    CatalogInput,
+    ControlInput,
+    EventInput,
+    Input,
+    LeaseInput,
+    Moment,
+    ScoresInput,
+    TickInput,
+)
 from reflexarc_core.state import State
 from reflexarc_edge.codec import pack, unpack
-from tests.reference.decider import Concluded, Reference
+from tests.reference.decider import Reference
+from tests.reference.lists import Concluded
 
 Case = Mapping[str, Any]
 Given = Mapping[str, Any]
@@ -52,12 +63,15 @@ def live_models(case: Case) -> dict[str, LiveModel]:
 
 
 def input_of(given: Given, case: Case, by_name: Mapping[str, Catalog]) -> tuple[Input, Catalog | None]:
-    """An input but for `restart`, which is none."""
+    """An input but for `restart`, which is none, and `answer`, which needs the question."""
     then = moment(given)
     if given["kind"] == "tick":
         return TickInput(then), None
     if given["kind"] == "pause":
         return ControlInput(then, tuple(given["triggers"])), None
+    if given["kind"] == "lease":
+        end = milliseconds(given["end"])
+        return LeaseInput(then, given["subject"], given["cap"], given["id"], given["tokens"], end), None
     if given["kind"] == "catalog":
         made = by_name[given["name"]]
         return CatalogInput(then, made.digest, given["name"], live_models(case)), made
@@ -77,16 +91,23 @@ class EnginePlayer:
         self.by_name = catalogs(case, preamble)
         self.catalog = self.by_name["first"]
         self.engine = Engine(Catalog(), "edge", device_id=case.get("device_id", ""))
+        self.questions: dict[str, RequestScore] = {}
+        self.waiting: list[tuple[str, RequestScore]] = []
         self.engine.receive(CatalogInput(moment(case["inputs"][0]), self.catalog.digest, "", live_models(case)), self.catalog)
 
     def take(self, given: Given) -> list[dict[str, Any]]:
         if given["kind"] == "restart":
             self._restart()
             return []
-        one, catalog = input_of(given, self.case, self.by_name)
+        if given["kind"] == "answer":
+            # One that is no question any more is answered all the same: an answer may be late.
+            one, catalog = answer_of(given, self.questions[given["trigger"]].decision_id), None
+        else:
+            one, catalog = input_of(given, self.case, self.by_name)
         self.catalog = catalog or self.catalog
         effects = self.engine.receive(one, catalog)
         effects += self._answered(effects, one.moment, given)
+        self._asked(effects)
         handed = {effect.decision.decision_id for effect in effects if isinstance(effect, Act)}
         made = [effect.decision for effect in effects if isinstance(effect, RecordEffect)]
         return [_said(decision, decision.reason == "FIRED" and decision.decision_id in handed) for decision in made]
@@ -96,8 +117,19 @@ class EnginePlayer:
         if not asked:
             return []
         said = given.get("scores", {})
-        scores = [(one.subject, _scored(one, *said[one.model_id])) for one in asked if one.model_id in said]
+        scores = [(one.subject, _scored(one.model_id, one.vector, *said[one.model_id])) for one in asked if one.model_id in said]
         return self.engine.receive(ScoresInput(then, asked[0].cause_id, tuple(scores)))
+
+    def _asked(self, effects: list[Effect]) -> None:
+        """The oldest question of each trigger that is open: what an answer answers."""
+        open_now = {one for subject in self.engine.state.subjects.values() for one in subject.open}
+        self.waiting = [one for one in self.waiting if one[1].decision_id in open_now]
+        by_id = {effect.decision.decision_id: effect.decision for effect in effects if isinstance(effect, RecordEffect)}
+        for effect in effects:
+            if isinstance(effect, RequestScore) and effect.where == "server":
+                self.waiting.append((by_id[effect.decision_id].trigger_id, effect))
+        for trigger_id, ask in reversed(self.waiting):
+            self.questions[trigger_id] = ask
 
     def _restart(self) -> None:
         state = self.engine.state
@@ -112,12 +144,26 @@ class ReferencePlayer:
     def __init__(self, case: Case, preamble: str) -> None:
         self.case = case
         self.by_name = catalogs(case, preamble)
-        self.reference = Reference(self.by_name["first"], case.get("device_id", ""))
+        self.questions: dict[str, str] = {}
+        first = self.by_name["first"]
+        self.reference = Reference(first, case.get("device_id", ""))
+        self.reference.take(CatalogInput(moment(case["inputs"][0]), first.digest, "", live_models(case)), first)
 
     def take(self, given: Given) -> list[dict[str, Any]]:
         if given["kind"] == "restart":
             return []
-        return [_concluded(one) for one in self.reference.take(*input_of(given, self.case, self.by_name))]
+        if given["kind"] == "answer":
+            one, catalog = answer_of(given, self.questions[given["trigger"]]), None
+        else:
+            one, catalog = input_of(given, self.case, self.by_name)
+        made = self.reference.take(one, catalog)
+        if isinstance(one, EventInput) and self.reference.awaits_scores:
+            said = given.get("scores", {})
+            scores = tuple((one.event.subject, _scored(model_id, (), *said[model_id])) for model_id in sorted(said))
+            made += self.reference.take(ScoresInput(one.moment, one.event.event_id, scores))
+        for asking in reversed(self.reference.asking):
+            self.questions[asking.trigger_id] = asking.decision_id
+        return [_concluded(one) for one in made]
 
 
 def differences(case: Case, preamble: str, player: Callable[[Case, str], EnginePlayer | ReferencePlayer]) -> Iterator[str]:
@@ -148,6 +194,12 @@ def _concluded(one: Concluded) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _scored(ask: RequestScore, score: float, confidence: float) -> Scored:
+def answer_of(given: Given, decision_id: str) -> AnswerInput:
+    """What the server says of its question, or that it says nothing."""
+    scored = _scored("intent", (), *given["scores"]) if "scores" in given else None
+    return AnswerInput(moment(given), decision_id, scored, "" if scored else "deadline")
+
+
+def _scored(model_id: str, vector: tuple[float, ...], score: float, confidence: float) -> Scored:
     code = int(score * GRID)
-    return Scored(ask.model_id, f"{ask.model_id}-1", code, code / GRID, ((0.8, confidence),), ask.vector, None)
+    return Scored(model_id, f"{model_id}-1", code, code / GRID, ((0.8, confidence),), vector, None)

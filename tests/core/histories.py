@@ -42,8 +42,16 @@ event_types:
   left: {properties: {page_url: string, product: string}}
   consent: {properties: {purpose: {type: string, required: true}, granted: {type: bool, required: true}}}
   reset: {}
+  outcome: {properties: {decision_id: {type: string, required: true}, kind: {type: string, required: true}}}
+features:
+  views: {of: [page_view], aggregation: count, window: 1d, bucket: 1h}
+models:
+  risk: {output: risk, algorithm: random_forest, features: [views], score_on: [page_view, form], confidence_min: 0.75, update: 1d}
+  intent: {output: intent, algorithm: random_forest, features: [views], score_on: [page_view], confidence_min: 0.5, update: 1d}
 actions: {a: {}, b: {}, mail: {channel: email}}
 triggers:
+  m: {condition: risk > 0.75, action: a}
+  n: {condition: 'intent > 0.5 && event.page_url == "/x"', action: a}
   t: {on: [page_view, form], condition: "true", action: a}
   u: {on: [page_view], condition: 'event.page_url == "/x"', action: a}
 """

@@ -20,7 +20,8 @@ from reflexarc_core.record import CatalogInput, Input, Moment, Record
 from reflexarc_core.state import State
 from reflexarc_edge.codec import pack, unpack
 from tests.core.histories import START, Drawing, Happening, Restart, Switch
-from tests.reference.decider import Concluded, Reference
+from tests.reference.decider import Reference
+from tests.reference.lists import Concluded
 
 DEVICE = "dev1"
 seeds = st.integers(0, 2**32)

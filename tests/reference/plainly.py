@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from reflexarc_core.event import Event
 from reflexarc_core.hours import Hours
@@ -16,14 +18,15 @@ DAY_MINUTES = 1_440
 WEEK_MINUTES = 7 * DAY_MINUTES
 _EQUAL = re.compile(r'event\.(\w+) == "([^"]*)"')
 _OVER = re.compile(r"event\.(\w+) > (\d+)")
+_SCORE = re.compile(r"(\w+) > (0\.\d+)")
 
 
-def is_true(text: str, event: Event | None) -> bool:
-    """A condition of the tests' few forms, joined by &&. What has no value is false."""
-    return all(_one(part.strip(), event) for part in text.split("&&"))
+def is_true(text: str, event: Event | None, outputs: Mapping[str, float] = MappingProxyType({})) -> bool:
+    """A condition of the tests' few forms, joined by &&. What has no value is false. outputs: scores by the models' names."""
+    return all(_one(part.strip(), event, outputs) for part in text.split("&&"))
 
 
-def _one(text: str, event: Event | None) -> bool:
+def _one(text: str, event: Event | None, outputs: Mapping[str, float]) -> bool:
     if text in ("true", "false"):
         return text == "true"
     read = {} if event is None else {**event.context, **event.properties}
@@ -31,6 +34,8 @@ def _one(text: str, event: Event | None) -> bool:
         return read.get(found[1]) == found[2]
     if found := _OVER.fullmatch(text):
         return found[1] in read and read[found[1]] > int(found[2])  # type: ignore[operator]
+    if found := _SCORE.fullmatch(text):
+        return found[1] in outputs and outputs[found[1]] > float(found[2])
     raise AssertionError(f"the reference does not read {text!r}")
 
 
