@@ -1,7 +1,8 @@
 """Factors: exact Shapley values of a calibrated score against one stated reference row.
 
-Owns the combination of the 2^F scores. Must never choose the reference: the manifest states it. Source:
-Shapley (1953), with the value of a coalition = score of the row whose other inputs are the reference's.
+Owns the combination of the 2^F scores, and for more inputs than that allows the scaling of a forest's own values. Must never
+choose the reference: the manifest states it. Source: Shapley (1953), with the value of a coalition = score of the row whose
+other inputs are the reference's.
 """
 
 from __future__ import annotations
@@ -49,3 +50,20 @@ def factors(
         )
         found.append((name, total / whole))
     return tuple(sorted(found, key=lambda item: -abs(item[1])))
+
+
+def scaled_factors(
+    names: Sequence[str], raw: Sequence[float], grids: tuple[int, int], grid_per_raw: float
+) -> tuple[tuple[str, float], ...]:
+    """(input, contribution to the score) by falling size, for more inputs than `factors` takes.
+
+    raw: exact Shapley values of the forest's raw sum. They are what is exact here: the score is the raw sum bent by the
+    calibration, and the score's difference is given to the inputs in proportion to them, so that the factors sum to
+    score(vector) - score(reference). grids: both scores in 1/GRID. grid_per_raw: the slope to take where the raw sums are equal
+    (the factors then sum to 0 as they must).
+    """
+    difference = sum(raw)
+    bend = (grids[0] - grids[1]) / difference if abs(difference) > 1e-12 else grid_per_raw
+    return tuple(
+        sorted(((name, value * bend / GRID) for name, value in zip(names, raw, strict=True)), key=lambda one: -abs(one[1]))
+    )

@@ -1,4 +1,4 @@
-"""The compiled walks over a packed forest (`forest_kernel` has the layout). Imports numba: must be imported by the kernel only.
+"""The compiled walks over a packed forest (`forest_kernel` has the layout). Imports numba: must be imported where numba is.
 
 Everything is unsigned, for a signed index costs a test for negative ones. Sums are made in float64 and rounded to float32
 once: exact for leaves that are dyadic fractions, within half a unit of float32 for others.
@@ -19,7 +19,7 @@ _ONE, _EIGHT, _SIX, _UPPER = _U(1), _U(8), _U(6), _U(32)
 _LOW, _INPUT, _SIGN, _INFINITY, _NAN = _U((1 << 32) - 1), _U(63), _U(1 << 31), _U(0x7F80_0000), _U(0xFFC0_0000)
 
 
-def _compiled(nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def compiled(nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """numba's compilation, kept on disk where there is a place for it."""
 
     def compile_one(function: Callable[..., Any]) -> Any:
@@ -31,7 +31,7 @@ def _compiled(nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
     return compile_one
 
 
-@_compiled()
+@compiled()
 def ordered(given):  # type: ignore[no-untyped-def]
     """The bits of a float32 as a number in the order of the floats: -0.0 as 0.0, every NaN over infinity."""
     bits = _U(given)
@@ -42,7 +42,7 @@ def ordered(given):  # type: ignore[no-untyped-def]
     return bits ^ _LOW
 
 
-@_compiled()
+@compiled()
 def down(packed, nodes, values, row, node):  # type: ignore[no-untyped-def]
     """The child that a row, its values beginning at `row`, goes to from `node`."""
     word = packed[nodes + node]
@@ -50,14 +50,14 @@ def down(packed, nodes, values, row, node):  # type: ignore[no-untyped-def]
     return (link >> _SIX) + _U(_U(values[row + (link & _INPUT)]) > word >> _UPPER)
 
 
-@_compiled()
+@compiled()
 def code_of(packed, numbers, raw):  # type: ignore[no-untyped-def]
     """The bin of a sum, rounded to float32, by the manifest's rule."""
     place = np.int64(math.floor((raw - numbers[6]) * numbers[7]))
     return max(np.int64(0), min(np.int64(packed[8]), place))
 
 
-@_compiled()
+@compiled()
 def walk_one(packed, row):  # type: ignore[no-untyped-def]
     """The code of one row, float32, which is overwritten."""
     numbers = packed.view(np.float64)
@@ -81,7 +81,7 @@ def walk_one(packed, row):  # type: ignore[no-untyped-def]
     return code_of(packed, numbers, float(np.float32(total + numbers[5])))
 
 
-@_compiled()
+@compiled()
 def sum_tile(packed, values, width, count, sums):  # type: ignore[no-untyped-def]
     """Add up the leaves of every tree for `count` rows of `width` ordered values; one tree stays in the cache for all of them."""
     numbers = packed.view(np.float64)
@@ -117,7 +117,7 @@ def sum_tile(packed, values, width, count, sums):  # type: ignore[no-untyped-def
             i += 1
 
 
-@_compiled(nogil=True)
+@compiled(nogil=True)
 def sum_many(packed, rows, out):  # type: ignore[no-untyped-def]
     """Sums of leaves and base of rows, float32 [n, width], into `out`, float64 [n]."""
     base = packed.view(np.float64)[5]
@@ -136,7 +136,7 @@ def sum_many(packed, rows, out):  # type: ignore[no-untyped-def]
             sums[i] = float(np.float32(sums[i] + base))
 
 
-@_compiled(nogil=True)
+@compiled(nogil=True)
 def walk_many(packed, rows, codes):  # type: ignore[no-untyped-def]
     """Codes of rows, float32 [n, width], into `codes`, int32 [n]."""
     numbers = packed.view(np.float64)
@@ -144,3 +144,55 @@ def walk_many(packed, rows, codes):  # type: ignore[no-untyped-def]
     sum_many(packed, rows, sums)
     for i in range(len(rows)):
         codes[i] = code_of(packed, numbers, sums[i])
+
+
+@compiled(nogil=True)
+def share_out(packed, row, reference, shares, factors):  # type: ignore[no-untyped-def]
+    """Add each input's Shapley value of the sum of leaves, the row's against the reference's, to `factors`, float64 [inputs].
+
+    row, reference: float32, overwritten. shares[a, b] = a! b! / (a + b + 1)!. A leaf is reached by a mixture of both rows just
+    when it takes some inputs (`ours`) from the row and some others (`theirs`) from the reference; of such a game the values
+    are known: shares[a - 1, b] to each of ours and -shares[a, b - 1] to each of theirs, times the leaf. Only the paths on
+    which the rows part are walked twice. Source: Lundberg et al. (2020), interventional TreeSHAP, for one background row.
+    """
+    numbers = packed.view(np.float64)
+    ours_at, theirs_at = row.view(np.uint32), reference.view(np.uint32)
+    width = len(factors)
+    for i in range(width):
+        ours_at[i] = ordered(ours_at[i])
+        theirs_at[i] = ordered(theirs_at[i])
+    roots, nodes, weights = packed[1], packed[3], packed[4]
+    # A path branches once for each input at most, so that no more wait than there are inputs.
+    waiting = np.empty((width + 1, 3), dtype=np.uint64)
+    for tree in range(packed[0] * _EIGHT):
+        waiting[0, 0], waiting[0, 1], waiting[0, 2] = packed[roots + _U(tree)], _U(0), _U(0)
+        held = 1
+        while held > 0:
+            held -= 1
+            node, ours, theirs = waiting[held, 0], waiting[held, 1], waiting[held, 2]
+            while True:
+                word = packed[nodes + node]
+                left, place = (word & _LOW) >> _SIX, word & _INPUT
+                if left == node:
+                    break
+                bit = _ONE << place
+                by_row = left + _U(_U(ours_at[place]) > word >> _UPPER)
+                by_reference = left + _U(_U(theirs_at[place]) > word >> _UPPER)
+                if theirs & bit:
+                    node = by_reference
+                elif by_row == by_reference or ours & bit:
+                    node = by_row
+                else:
+                    waiting[held, 0], waiting[held, 1], waiting[held, 2] = by_reference, ours, theirs | bit
+                    held += 1
+                    node, ours = by_row, ours | bit
+            a = b = 0
+            for i in range(width):
+                a += int((ours >> _U(i)) & _ONE)
+                b += int((theirs >> _U(i)) & _ONE)
+            leaf = numbers[weights + node]
+            for i in range(width):
+                if (ours >> _U(i)) & _ONE:
+                    factors[i] += leaf * shares[a - 1, b]
+                elif (theirs >> _U(i)) & _ONE:
+                    factors[i] -= leaf * shares[a, b - 1]

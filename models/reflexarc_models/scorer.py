@@ -16,7 +16,7 @@ from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import GRID, Scored
 from reflexarc_models import forest_kernel
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
-from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors
+from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors, scaled_factors
 from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.item_factors import ITEMS_FILE, ItemFactors
 from reflexarc_models.ort import OnnxRunner
@@ -99,9 +99,15 @@ class _Held:
 
     def factors(self, vector: Sequence[float]) -> tuple[tuple[str, float], ...] | None:
         artifact = self.artifact
-        if len(artifact.inputs) > FACTOR_INPUT_COUNT_MAX:
-            return None
         grid = artifact.score_grid
+        if len(artifact.inputs) > FACTOR_INPUT_COUNT_MAX:
+            kernel = self.path()
+            if not isinstance(kernel, ForestKernel):
+                return None
+            raw = kernel.shapley(vector, artifact.reference)
+            grids = grid[kernel.code(vector)], grid[kernel.code(artifact.reference)]
+            slope = (grid[-1] - grid[0]) / len(grid) * artifact.raw_scale
+            return scaled_factors(artifact.inputs, raw, grids, slope)
         return factors(
             artifact.inputs,
             vector,

@@ -28,6 +28,7 @@ KEYS = {
     "score": {
         "forest_1row_vs_ort", "gb_1row_vs_ort", "forest_256_vs_ort", "student_1row_us", "student_bytes", "max_abs_diff_kernel",
     },
+    "student": {"auc_loss_mean", "auc_loss_upper_95", "jaccard_mean_least", "bytes_most"},
     "start": {"import_vs_bare_interpreter", "first_decision_ms", "device_install_mb", "device_rss_mb"},
 }  # fmt: skip
 

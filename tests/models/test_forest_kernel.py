@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_worlds import trained, world
+from model_worlds import DAY_MS, HORIZON_MS, spec, trained, world
 from numpy.typing import NDArray
 
 from reflexarc_core.errors import ManifestError, ScoringError
@@ -21,6 +21,8 @@ from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.onnx_trees import read_trees
 from reflexarc_models.scorer import KERNEL, ONNXRUNTIME, ArtifactScorer
 from reflexarc_models.train import gates
+from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.train import NoData, train_model
 
 ALGORITHMS = ("random_forest", "gradient_boosting")
 
@@ -243,3 +245,65 @@ def test_a_file_the_kernel_does_not_know_is_left_to_the_runtime() -> None:
         == ArtifactScorer({"churn": server}).score("churn", [1.0, 0.0, 3.0], None).code
     )
     assert not isinstance(scorer._held["churn"].path(), ForestKernel)
+
+
+# -- factors of any number of inputs -----------------------------------------------------------------------------
+
+
+def by_every_coalition(model: bytes, row: list[float], reference: list[float]) -> list[float]:
+    """Shapley values by the definition: 2^inputs mixtures, scored by ONNX Runtime."""
+    count = len(row)
+    mixtures = np.array(
+        [[row[i] if chosen >> i & 1 else reference[i] for i in range(count)] for chosen in range(1 << count)], dtype=np.float32
+    )
+    raw = runtime_raw(model, mixtures)
+    values = []
+    for i in range(count):
+        without = [chosen for chosen in range(1 << count) if not chosen >> i & 1]
+        values.append(
+            math.fsum(
+                (raw[chosen | 1 << i] - raw[chosen]) / (count * math.comb(count - 1, chosen.bit_count())) for chosen in without
+            )
+        )
+    return values
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 100_000), width=st.integers(1, 11), tree_count=st.integers(1, 12))
+def test_factors_of_the_raw_sum_are_those_of_the_definition(seed: int, width: int, tree_count: int) -> None:
+    model = as_model(grown(np.random.default_rng(seed), width, tree_count), width)
+    rows = awkward_rows(model, width, 2, seed).astype(np.float64).tolist()
+    kernel = kernel_of(model, width)
+    found = kernel.shapley(rows[0], rows[1])
+    assert np.abs(np.array(found) - by_every_coalition(model, rows[0], rows[1])).max() <= 1e-6
+    raw = kernel.raw(np.array(rows))
+    assert math.fsum(found) == pytest.approx(raw[0] - raw[1], abs=1e-9)
+    assert kernel.shapley(rows[1], rows[0]) == pytest.approx([-value for value in found], abs=1e-9)
+
+
+def test_a_server_explains_more_inputs_than_a_device() -> None:
+    """Twelve inputs, of which the label knows two: they come first, and all sum to score minus reference."""
+    random = np.random.default_rng(2)
+    rows = 3_000
+    x = random.normal(size=(rows, 12))
+    y = (random.random(rows) < 1 / (1 + np.exp(-2 * x[:, 4] - 1.5 * x[:, 9]))).astype(np.int8)
+    moments = 1_600_000_000_000 + random.integers(0, 20, rows) * DAY_MS
+    names = tuple(f"f{i}" for i in range(12))
+    dataset = Dataset(names, x, y, np.array([f"u{i}" for i in range(rows)]), moments, np.ones(rows), HORIZON_MS)
+    model = train_model(spec("gradient_boosting"), dataset)
+    assert not isinstance(model, NoData)
+    scorer = ArtifactScorer({"churn": model.server}, KERNEL)
+    reference = scorer.score("churn", model.server.reference, None).score
+    seen, sizes = 0, dict.fromkeys(names, 0.0)
+    for vector in x[:100].tolist():
+        scored = scorer.score("churn", vector, 0.6)
+        if scored.factors is not None:
+            seen += 1
+            assert math.fsum(value for _, value in scored.factors) == pytest.approx(scored.score - reference, abs=1e-6)
+            for name, value in scored.factors:
+                sizes[name] += abs(value)
+    assert seen > 10
+    assert set(sorted(names, key=lambda name: -sizes[name])[:2]) == {"f4", "f9"}
+    itself = scorer.score("churn", model.server.reference, 0.0).factors
+    assert itself is not None and all(value == 0.0 for _, value in itself)
+    assert ArtifactScorer({"churn": model.device}).score("churn", x[0].tolist(), 0.0).factors is None

@@ -1,8 +1,8 @@
 """The device student: symmetric trees with int8 leaves that imitate the heavy model's log-odds.
 
-Owns the boosting of the trees, their integer form and their ONNX graph. Boosting chooses the splits; the
-leaves are then fitted again and again, tree by tree, and last once more as integers, so that trees repair
-each other's rounding.
+Owns the rows to imitate on, the trees' integer form and their ONNX graph (`symmetric` has the loops). Boosting chooses the
+splits; the leaves are then fitted again and again, tree by tree, and last as integers, so that trees repair each other's
+rounding.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reflexarc_core.errors import ManifestError
 from reflexarc_models import walk
 from reflexarc_models.onnx_tensors import INT8, initializers
+from reflexarc_models.train import symmetric
 
 CODE_COUNT: Final = 256
 TREE_COUNT: Final = 52
@@ -26,7 +27,10 @@ LOGIT_MAX: Final = 5.0
 LEARNING_RATE: Final = 0.5
 SWEEP_COUNT: Final = 30
 SWEEP_RATE: Final = 0.7
-ROWS: Final = 20_000
+SWEEP_WHOLE_COUNT: Final = 2
+WEIGHT_POWER: Final = 2.0
+ROWS: Final = 40_000
+SWAP_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,15 +59,15 @@ class Student:
 def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """ROWS rows to imitate on: the given ones (at most three quarters), then mixtures of them.
 
-    A mixture takes each input from one of two rows and may move it a little, so the student also knows
-    corners that no subject has reached yet.
+    A mixture is a row with a few inputs of another and may be moved a little, so the student also knows what lies between
+    and beside the subjects there are; taken half from each, most mixtures would be people that nobody resembles.
     """
     random = np.random.default_rng(seed)
     if len(x) > ROWS * 3 // 4:
         x = x[np.sort(random.choice(len(x), ROWS * 3 // 4, replace=False))]
     count = ROWS - len(x)
     first, second = x[random.integers(len(x), size=count)], x[random.integers(len(x), size=count)]
-    mixed = np.where(random.random(first.shape) < 0.5, first, second)
+    mixed = np.where(random.random(first.shape) < SWAP_SHARE, second, first)
     moved = np.clip(mixed + random.normal(0.0, 0.05, mixed.shape) * x.std(axis=0), x.min(axis=0), x.max(axis=0))
     return np.vstack([x, np.where(random.random(mixed.shape) < 0.5, moved, mixed)])
 
@@ -78,7 +82,7 @@ def fit_student(
     """Symmetric trees on the log-odds, squared error. candidates: (input, threshold) pairs of the heavy
     model.
 
-    x: float64 [n, F] without NaN. Rows weigh (p (1 - p))^1.5, for a gap in log-odds matters by what it does
+    x: float64 [n, F] without NaN. Rows weigh (p (1 - p))^WEIGHT_POWER, for a gap in log-odds matters by what it does
     to the probability. Deterministic.
     """
     rows = x.astype(np.float32)
@@ -86,27 +90,28 @@ def fit_student(
     bins = [np.searchsorted(of_input, rows[:, place], side="left") for place, of_input in enumerate(edges)]
     target = np.clip(logits, -LOGIT_MAX, LOGIT_MAX)
     odds = np.exp(target)
-    weight = (odds / (1.0 + odds) ** 2) ** 1.5
+    weight = (odds / (1.0 + odds) ** 2) ** WEIGHT_POWER
     weight /= weight.mean()
     bias = float(np.average(target, weights=weight))
-    used, splits, reached, values = _boosted(bins, edges, weight, target - bias, tree_count, depth)
-    rest = target - bias - sum(of_tree[leaf] for of_tree, leaf in zip(values, reached, strict=True))
-    for _ in range(SWEEP_COUNT):
-        for tree, leaf in enumerate(reached):
-            rest += values[tree][leaf]
-            values[tree] = SWEEP_RATE * _leaf_means(leaf, rest, weight, 1 << depth) + (1 - SWEEP_RATE) * values[tree]
-            rest -= values[tree][leaf]
+    target = target - bias
+    inputs, places, reached, values = symmetric.boost(
+        np.stack(bins).astype(np.uint8), np.array([len(of_input) for of_input in edges]), weight, target, tree_count, depth,
+        LEARNING_RATE, SPLIT_COUNT_MAX,
+    )  # fmt: skip
+    rest = symmetric.left_over(reached, values, target)
+    symmetric.sweep(reached, values, rest, weight, SWEEP_RATE, SWEEP_COUNT)
     scale = max(float(np.abs(values).max()), 1e-6) / 127.0
     whole = np.round(values / scale)
-    rest = target - bias - scale * sum(of_tree[leaf] for of_tree, leaf in zip(whole, reached, strict=True))
-    for tree, leaf in enumerate(reached):
-        rest += scale * whole[tree][leaf]
-        wanted = np.round(_leaf_means(leaf, rest, weight, 1 << depth) / scale)
-        whole[tree] = np.clip(np.clip(wanted, whole[tree] - 1, whole[tree] + 1), -127, 127)
-        rest -= scale * whole[tree][leaf]
+    rest = symmetric.left_over(reached, scale * whole, target)
+    symmetric.sweep_whole(reached, whole, rest, weight, scale, SWEEP_WHOLE_COUNT)
     leaves = whole.astype(np.int8)
     total = np.sum([of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0)
     low, high = int(total.min()), int(total.max())
+    used: dict[tuple[int, int], int] = {}
+    splits = np.array([
+        [used.setdefault((int(place), int(edge)), len(used)) for place, edge in zip(of_tree, of_edge, strict=True)]
+        for of_tree, of_edge in zip(inputs, places, strict=True)
+    ], dtype=np.int64)  # fmt: skip
     return Student(
         features=np.array([place for place, _ in used], dtype=np.uint8),
         thresholds=np.array([edges[place][edge] for place, edge in used], dtype=np.float32),
@@ -117,40 +122,6 @@ def fit_student(
         scale=scale,
         bias=bias,
     )
-
-
-def _boosted(
-    bins: list[NDArray[np.int64]],
-    edges: list[NDArray[np.float32]],
-    weight: NDArray[np.float64],
-    target: NDArray[np.float64],
-    tree_count: int,
-    depth: int,
-) -> tuple[list[tuple[int, int]], NDArray[np.int64], list[NDArray[np.int64]], NDArray[np.float64]]:
-    """(distinct splits, split numbers per tree, leaf of each row per tree, leaf values per tree)."""
-    rest = target.copy()
-    used: dict[tuple[int, int], int] = {}
-    splits = np.zeros((tree_count, depth), dtype=np.int64)
-    reached: list[NDArray[np.int64]] = []
-    values = np.zeros((tree_count, 1 << depth))
-    for tree in range(tree_count):
-        leaf = np.zeros(len(rest), dtype=np.int64)
-        for level in range(depth):
-            place, edge = _best_split(bins, edges, weight * rest, weight, leaf, 1 << level, used)
-            splits[tree, level] = used.setdefault((place, edge), len(used))
-            leaf |= (bins[place] > edge).astype(np.int64) << level
-        values[tree] = LEARNING_RATE * _leaf_means(leaf, rest, weight, 1 << depth)
-        rest -= values[tree][leaf]
-        reached.append(leaf)
-    return list(used), splits, reached, values
-
-
-def _leaf_means(
-    leaf: NDArray[np.int64], rest: NDArray[np.float64], weight: NDArray[np.float64], leaf_count: int
-) -> NDArray[np.float64]:
-    """Weighted mean of `rest` in each leaf, drawn towards 0 as by one row more."""
-    sums = np.bincount(leaf, weights=weight * rest, minlength=leaf_count)
-    return np.asarray(sums / (np.bincount(leaf, weights=weight, minlength=leaf_count) + 1.0))
 
 
 def _edges(column: NDArray[np.float32], candidates: list[tuple[int, float]], place: int) -> NDArray[np.float32]:
@@ -168,39 +139,6 @@ def _edges(column: NDArray[np.float32], candidates: list[tuple[int, float]], pla
         wanted = np.linspace(ranks[0], ranks[-1], THRESHOLDS_PER_INPUT_MAX)
         found = found[np.unique(np.clip(np.searchsorted(ranks, wanted), 0, len(found) - 1))]
     return np.asarray(found, dtype=np.float32)
-
-
-def _best_split(
-    bins: list[NDArray[np.int64]],
-    edges: list[NDArray[np.float32]],
-    weighted_rest: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    leaf: NDArray[np.int64],
-    leaf_count: int,
-    used: dict[tuple[int, int], int],
-) -> tuple[int, int]:
-    """(input, edge) that most reduces the squared error when all leaves split on it."""
-    best, found = -1.0, (0, 0)
-    for place, of_input in enumerate(edges):
-        width = len(of_input) + 1
-        key = leaf * width + bins[place]
-        shape = (leaf_count, width)
-        sums = np.bincount(key, weights=weighted_rest, minlength=leaf_count * width).reshape(shape)
-        sizes = np.bincount(key, weights=weight, minlength=leaf_count * width).reshape(shape)
-        left, left_size = np.cumsum(sums, axis=1)[:, :-1], np.cumsum(sizes, axis=1)[:, :-1]
-        right, right_size = (
-            sums.sum(axis=1, keepdims=True) - left,
-            sizes.sum(axis=1, keepdims=True) - left_size,
-        )
-        gain = (left**2 / (left_size + 1.0) + right**2 / (right_size + 1.0)).sum(axis=0)
-        if len(used) >= SPLIT_COUNT_MAX:
-            # A split's number travels as one byte: past that many, trees share the splits there are.
-            known = np.array([(place, edge) in used for edge in range(len(of_input))])
-            gain = np.where(known, gain, -1.0)
-        edge = int(np.argmax(gain))
-        if gain[edge] > best:
-            best, found = float(gain[edge]), (place, edge)
-    return found
 
 
 def export_student(student: Student, input_count: int) -> bytes:

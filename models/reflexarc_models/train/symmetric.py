@@ -1,0 +1,128 @@
+"""The fit of symmetric trees, compiled: greedy boosting, leaves fitted again and again, and last as whole numbers.
+
+Owns the loops over rows. Must never know what is imitated or how a tree is stored. Rows are given as bins: bin b of an input
+lies over its edges 0 .. b - 1, and a split on edge e sends rows with bin > e to the one side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reflexarc_models.forest_walk import compiled
+
+
+@compiled()
+def boost(bins, edge_counts, weight, target, tree_count, depth, rate, split_count_max):  # type: ignore[no-untyped-def]
+    """(input of each split [T, depth], its edge [T, depth], leaf of each row uint8 [T, n], leaf values [T, 2^depth]).
+
+    bins: uint8 [F, n]. edge_counts: int64 [F]. Each level takes the split that most reduces the weighted squared error when
+    all leaves split on it; past `split_count_max` distinct ones, trees share the splits there are. depth: at most 8.
+    """
+    row_count = bins.shape[1]
+    rest = target.copy()
+    known = np.zeros((len(edge_counts), edge_counts.max()), dtype=np.bool_)
+    distinct = 0
+    inputs = np.zeros((tree_count, depth), dtype=np.int64)
+    edges = np.zeros((tree_count, depth), dtype=np.int64)
+    reached = np.zeros((tree_count, row_count), dtype=np.uint8)
+    values = np.zeros((tree_count, 1 << depth))
+    for tree in range(tree_count):
+        leaf = reached[tree]
+        for level in range(depth):
+            place, edge = best_split(bins, edge_counts, rest, weight, leaf, 1 << level, known, distinct >= split_count_max)
+            inputs[tree, level], edges[tree, level] = place, edge
+            if not known[place, edge]:
+                known[place, edge] = True
+                distinct += 1
+            of_input = bins[place]
+            for i in range(row_count):
+                if of_input[i] > edge:
+                    leaf[i] |= 1 << level
+        leaf_means(leaf, rest, weight, values[tree])
+        for k in range(1 << depth):
+            values[tree, k] *= rate
+        for i in range(row_count):
+            rest[i] -= values[tree, leaf[i]]
+    return inputs, edges, reached, values
+
+
+@compiled()
+def best_split(bins, edge_counts, rest, weight, leaf, leaf_count, known, known_only):  # type: ignore[no-untyped-def]
+    """(input, edge) of the greatest gain, leaves drawn towards 0 as by one row more."""
+    best, found, at = -1.0, 0, 0
+    for place in range(len(edge_counts)):
+        width = edge_counts[place] + 1
+        sums = np.zeros((leaf_count, width))
+        sizes = np.zeros((leaf_count, width))
+        of_input = bins[place]
+        for i in range(len(rest)):
+            sums[leaf[i], of_input[i]] += weight[i] * rest[i]
+            sizes[leaf[i], of_input[i]] += weight[i]
+        gain = np.zeros(width - 1)
+        for k in range(leaf_count):
+            right, right_size = sums[k].sum(), sizes[k].sum()
+            left = left_size = 0.0
+            for edge in range(width - 1):
+                left += sums[k, edge]
+                left_size += sizes[k, edge]
+                rest_of_leaf = right - left
+                gain[edge] += left * left / (left_size + 1.0) + rest_of_leaf * rest_of_leaf / (right_size - left_size + 1.0)
+        for edge in range(width - 1):
+            if gain[edge] > best and (known[place, edge] or not known_only):
+                best, found, at = gain[edge], place, edge
+    return found, at
+
+
+@compiled()
+def leaf_means(leaf, rest, weight, means):  # type: ignore[no-untyped-def]
+    """Weighted mean of `rest` in each leaf, into `means`, drawn towards 0 as by one row more."""
+    sums, sizes = np.zeros(len(means)), np.ones(len(means))
+    for i in range(len(leaf)):
+        sums[leaf[i]] += weight[i] * rest[i]
+        sizes[leaf[i]] += weight[i]
+    for k in range(len(means)):
+        means[k] = sums[k] / sizes[k]
+
+
+@compiled()
+def sweep(reached, values, rest, weight, rate, rounds):  # type: ignore[no-untyped-def]
+    """Fit the leaves of one tree after the other to what the others leave, `rounds` times; values and rest are changed."""
+    wanted = np.zeros(values.shape[1])
+    for _ in range(rounds):
+        for tree in range(len(reached)):
+            leaf = reached[tree]
+            for i in range(len(rest)):
+                rest[i] += values[tree, leaf[i]]
+            leaf_means(leaf, rest, weight, wanted)
+            for k in range(len(wanted)):
+                values[tree, k] = rate * wanted[k] + (1.0 - rate) * values[tree, k]
+            for i in range(len(rest)):
+                rest[i] -= values[tree, leaf[i]]
+
+
+@compiled()
+def sweep_whole(reached, whole, rest, weight, scale, rounds):  # type: ignore[no-untyped-def]
+    """As `sweep`, for leaves that are whole numbers of `scale` in [-127, 127] and move by one at most."""
+    wanted = np.zeros(whole.shape[1])
+    for _ in range(rounds):
+        for tree in range(len(reached)):
+            leaf = reached[tree]
+            for i in range(len(rest)):
+                rest[i] += scale * whole[tree, leaf[i]]
+            leaf_means(leaf, rest, weight, wanted)
+            for k in range(len(wanted)):
+                near = min(max(np.round(wanted[k] / scale), whole[tree, k] - 1.0), whole[tree, k] + 1.0)
+                whole[tree, k] = min(max(near, -127.0), 127.0)
+            for i in range(len(rest)):
+                rest[i] -= scale * whole[tree, leaf[i]]
+
+
+def left_over(reached: NDArray[Any], values: NDArray[Any], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the trees leave of the target."""
+    rest = target.copy()
+    for of_tree, leaf in zip(values, reached, strict=True):
+        rest -= of_tree[leaf]
+    return rest
