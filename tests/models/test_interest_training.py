@@ -16,7 +16,7 @@ from reflexarc_models.scorer import self_test
 from reflexarc_models.train.history import History, history
 from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in
 from reflexarc_models.train.interactions import gather, leave_last_out, of_history
-from reflexarc_models.train.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cut, train_interest
+from reflexarc_models.train.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cuts, train_interest
 from reflexarc_models.train.interest_measures import MISSED, figures, ndcg, neighbour_places, place_of, popularity_places
 from reflexarc_models.train.interest_tuning import InterestSettings, fit_items, tune
 from reflexarc_models.train.links import sequence_links, similar_links
@@ -36,6 +36,13 @@ def trained() -> TrainedModel:
     found = train_interest(CATALOG, MODEL, log(), seed=1)
     assert not isinstance(found, NoData), found
     return found
+
+
+@cache
+def older() -> list[tuple[int, ItemFactors]]:
+    """Factors as they were at each cut."""
+    found = of_history(log())
+    return [(cut, fit_items(found.until(cut), InterestSettings(), seed=1)) for cut in factors_cuts(found)]
 
 
 def view(subject: str, item: str, at: int, **properties: float) -> Event:
@@ -173,28 +180,28 @@ def test_the_artifact_is_an_ordinary_one_with_its_items() -> None:
     assert len(factors) == len(interactions().item_ids)
     assert Artifact.from_files(device.files).digest == device.digest
     items = device.evidence["items"]
-    assert items["claim_calibrated_with_factors_until"] < items["factors_until"]
+    assert max(items["claim_calibrated_with_factors_until"]) < items["factors_until"]
 
 
 def test_the_claim_ranks_and_is_calibrated_on_people_it_never_saw() -> None:
     evidence = trained().device.evidence
     assert evidence["auc"] > 0.6
     assert evidence["brier"] < evidence["brier_base_rate"]
-    assert abs(evidence["score_mean_test"] - evidence["positive_rate_test"]) < 0.1
+    # 72 people calibrate, 48 test: two standard errors.
+    assert abs(evidence["score_mean_test"] - evidence["positive_rate_test"]) < 0.15
 
 
 def test_a_row_is_what_a_device_has_at_that_moment() -> None:
-    cut = factors_cut(of_history(log()))
-    assert cut is not None
-    factors = fit_items(of_history(log()).until(cut), InterestSettings(), seed=1)
-    rows = claim_dataset(CATALOG, MODEL, log(), factors, cut)
-    assert len(rows) > 300 and (rows.score_time > cut).all()
+    fitted = older()
+    rows = claim_dataset(CATALOG, MODEL, log(), fitted)
+    assert len(rows) > 300 and (rows.score_time > fitted[0][0]).all() and len(fitted) > 1
     strength = rows.inputs.index(INTEREST_STRENGTH)
     events = audience()
     for row in range(0, len(rows), 97):
         mine = [e for e in events if e.subject == rows.subjects[row]]
         at = rows.score_time[row]
         held = gather(e for e in mine if e.event_time <= at)
+        factors = [each for cut, each in fitted if cut < at][-1]
         interest = Interest(factors, held.pairs(0))
         assert interest.strength() == rows.x[row, strength]
         later = {e.properties["content_id"] for e in mine if at < e.event_time <= at + CLAIM_HORIZON_MS}
@@ -211,11 +218,8 @@ def test_a_log_that_says_too_little_gives_no_model() -> None:
 
 
 def test_moments_after_an_action_are_no_rows() -> None:
-    cut = factors_cut(of_history(log()))
-    assert cut is not None
-    factors = fit_items(of_history(log()).until(cut), InterestSettings(), seed=1)
-    plain = claim_dataset(CATALOG, MODEL, log(), factors, cut)
+    plain = claim_dataset(CATALOG, MODEL, log(), older())
     subject, at = str(plain.subjects[0]), int(plain.score_time[0])
-    acted = claim_dataset(CATALOG, MODEL, log(), factors, cut, {subject: [at + DAY_MS]})
+    acted = claim_dataset(CATALOG, MODEL, log(), older(), {subject: [at + DAY_MS]})
     assert acted.acted_on_count > 0 and len(acted) + acted.acted_on_count == len(plain)
     assert all(grid <= GRID for grid in trained().device.score_grid)

@@ -6,13 +6,15 @@ row were fitted on interactions before every row.
 The claim (`content_interest_prediction`) is P(the subject has to do with at least one of the next three items of its
 ranking within seven days). Its rows are the moments behind a `content_view`; their inputs are the model's features and
 `interest_strength`; they are boosted, distilled and calibrated like those of any other model, so what comes out is an
-ordinary artifact with `items.bin` beside it. What is shipped are factors fitted again on the whole log with the same
-settings: new items would be missing otherwise. The claim was calibrated with the older ones, and the manifest says so.
+ordinary artifact with `items.bin` beside it. The log is walked in parts: the rows of each are made with factors fitted on
+all parts before it. What is shipped are factors fitted once more, on the whole log with the same settings: new items
+would be missing otherwise. The claim was calibrated with the older ones, and the manifest says so.
 """
 
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -40,8 +42,8 @@ ALGORITHM: Final = "collaborative_filtering"
 CLAIM_LINE: Final = 0.5
 CLAIM_HORIZON_MS: Final = 7 * 86_400_000
 
-FACTORS_SHARE: Final = 0.6
-"""Of the interactions, the share that the calibrated factors are fitted on; the claim's rows come behind."""
+CUT_SHARES: Final = (0.2, 0.4, 0.6, 0.8)
+"""Shares of the interactions at which factors are fitted for the claim's rows behind them."""
 INTERACTIONS_MIN: Final = 200
 CLAIM_ROWS_MAX: Final = 15_000
 
@@ -69,14 +71,13 @@ def _train(
 ) -> TrainedModel | NoData:
     started = time.perf_counter()
     interactions = of_history(log)
-    cut = factors_cut(interactions)
-    if cut is None:
+    cuts = factors_cuts(interactions)
+    if not cuts:
         reason = f"{len(interactions)} interactions with items, at least {INTERACTIONS_MIN} over four horizons are needed"
         return NoData(model.model_id, reason)
-    before = interactions.until(cut)
-    settings = tune(before, seed, note)
-    older = fit_items(before, settings, seed)
-    dataset = claim_dataset(catalog, model, log, older, cut, acted)
+    settings = tune(interactions.until(cuts[-1]), seed, note)
+    older = [(cut, fit_items(interactions.until(cut), settings, seed)) for cut in cuts]
+    dataset = claim_dataset(catalog, model, log, older, acted)
     spec = TrainSpec(
         model_id=model.model_id,
         algorithm=GRADIENT_BOOSTING,
@@ -90,31 +91,36 @@ def _train(
     if isinstance(trained, NoData):
         return trained
     newest = fit_items(interactions, settings, seed)
-    evidence = _evidence(settings, newest, cut, log.end_time)
+    evidence = _evidence(settings, newest, cuts, log.end_time)
     device, server = (_with_items(one, newest, evidence) for one in (trained.device, trained.server))
     return replace(trained, device=device, server=server, train_seconds=time.perf_counter() - started)
 
 
-def factors_cut(interactions: Interactions) -> int | None:
-    """The time (ms) up to which the calibrated factors see: FACTORS_SHARE of the interactions, and never so late that
-    fewer than three horizons of rows are left; None when the log is too short for both.
+def factors_cuts(interactions: Interactions) -> list[int]:
+    """The times (ms), ascending, up to which the factors of the claim's rows see; none when the log is too short.
+
+    The first leaves three horizons of rows behind it, and INTERACTIONS_MIN / 2 interactions to learn from before it.
     """
     if len(interactions) < INTERACTIONS_MIN:
-        return None
+        return []
     ordered = np.sort(interactions.times)
-    cut = min(int(ordered[int(len(ordered) * FACTORS_SHARE)]), int(ordered[-1]) - 3 * CLAIM_HORIZON_MS)
-    return cut if np.searchsorted(ordered, cut) >= INTERACTIONS_MIN // 2 else None
+    last = int(ordered[-1])
+    wanted = [int(ordered[int(len(ordered) * share)]) for share in CUT_SHARES]
+    first = min(wanted[0], last - 3 * CLAIM_HORIZON_MS)
+    cuts = sorted({first, *(cut for cut in wanted if first < cut <= last - CLAIM_HORIZON_MS)})
+    return [cut for cut in cuts if np.searchsorted(ordered, cut, side="right") >= INTERACTIONS_MIN // 2]
 
 
 def claim_dataset(
     catalog: Catalog,
     model: ModelDefinition,
     log: History,
-    factors: ItemFactors,
-    after: int,
+    fitted: Sequence[tuple[int, ItemFactors]],
     acted: Mapping[str, Sequence[int]] | None = None,
 ) -> Dataset:
-    """Rows of the claim at the scoring moments behind `after` (ms), by factors that were fitted up to there.
+    """Rows of the claim at the scoring moments behind the first time of `fitted`.
+
+    fitted: (time in ms, factors of the interactions up to it), ascending; a row takes the last ones before it.
 
     A row's ranking and strength are those a device has right behind the event. Label 1: the subject has to do with one of
     the three items within CLAIM_HORIZON_MS. Moments whose horizon ends behind the log, and those without a known item,
@@ -126,7 +132,7 @@ def claim_dataset(
         for name in model.features
         if seen.intersection(catalog.features[name].event_types) and not catalog.features[name].key
     )
-    found = _moments(model, log, factors, after)
+    found = _moments(model, log, fitted)
     names = [slot.definition.name for slot in log.layout.slots]
     vectors = fold_at(log, found.starts, found.times, found.behind)[:, [names.index(name) for name in inputs]]
     subjects = np.repeat(np.array(log.subjects, dtype=object), np.diff(found.starts))
@@ -185,32 +191,40 @@ class _Moments:
         return np.array([row[4] for row in self._rows], dtype=np.float64)
 
 
-def _moments(model: ModelDefinition, log: History, factors: ItemFactors, after: int) -> _Moments:
-    """Every scoring moment behind `after`, thinned evenly to CLAIM_ROWS_MAX, with its subject's state right behind it."""
+def _moments(model: ModelDefinition, log: History, fitted: Sequence[tuple[int, ItemFactors]]) -> _Moments:
+    """The scoring moments behind the first factors, each with its subject's state right behind it; about CLAIM_ROWS_MAX,
+    thinned evenly within each subject, who keeps one at least.
+    """
     found = _Moments()
-    scoring = np.isin(log.types, log.types_of(model.score_on)) & (log.nows > after)
+    cuts = np.array([cut for cut, _ in fitted], dtype=np.int64)
+    scoring = np.isin(log.types, log.types_of(model.score_on)) & (log.nows > cuts[0])
     stride = max(1, -(-int(scoring.sum()) // CLAIM_ROWS_MAX))
-    scored_count, end_time = 0, log.end_time
-    for s in range(len(log.subjects)):
+    end_time = log.end_time
+    for s, name in enumerate(log.subjects):
         first, last = int(log.starts[s]), int(log.starts[s + 1])
-        if scoring[first:last].any():
-            interest, kept = Interest(factors), dict[str, float]()
-            for place in range(first, last):
-                if log.items[place] >= 0:
-                    _follow(interest, kept, log.item_ids[log.items[place]], float(log.item_weights[place]))
-                if not scoring[place]:
-                    continue
-                scored_count += 1
-                if scored_count % stride or not len(interest):
-                    continue
-                at = int(log.nows[place])
-                if at + CLAIM_HORIZON_MS > end_time:
-                    found.unmatured_count += 1
-                    continue
-                items, strength = interest.progression(CLAIM_ITEM_COUNT)
-                hit = _met(log, place + 1, last, at, set(items))
-                recency = (log.nows[place] - log.nows[place - 1]) / 86_400_000 if place > first else np.inf
-                found.add(at, place, int(hit), strength, float(recency))
+        moments = first + np.flatnonzero(scoring[first:last])
+        phase = zlib.crc32(name.encode()) % stride
+        chosen = set(moments[phase::stride].tolist() or moments[phase % len(moments) :][:1].tolist() if len(moments) else [])
+        kept: dict[str, float] = {}
+        interest, era = Interest(fitted[0][1]), 0
+        for place in range(first, max(chosen, default=first - 1) + 1):
+            if log.items[place] >= 0:
+                _follow(interest, kept, log.item_ids[log.items[place]], float(log.item_weights[place]))
+            if place not in chosen:
+                continue
+            at = int(log.nows[place])
+            if at + CLAIM_HORIZON_MS > end_time:
+                found.unmatured_count += 1
+                continue
+            newest = int(np.searchsorted(cuts, at, side="left")) - 1
+            if newest != era:
+                interest, era = Interest(fitted[newest][1], kept.items()), newest
+            if not len(interest):
+                continue
+            items, strength = interest.progression(CLAIM_ITEM_COUNT)
+            hit = _met(log, place + 1, last, at, set(items))
+            recency = (log.nows[place] - log.nows[place - 1]) / 86_400_000 if place > first else np.inf
+            found.add(at, place, int(hit), strength, float(recency))
         found.end_subject()
     return found
 
@@ -239,7 +253,7 @@ def _with_items(artifact: Artifact, factors: ItemFactors, evidence: dict[str, An
     return whole
 
 
-def _evidence(settings: InterestSettings, factors: ItemFactors, cut: int, end_time: int) -> dict[str, Any]:
+def _evidence(settings: InterestSettings, factors: ItemFactors, cuts: Sequence[int], end_time: int) -> dict[str, Any]:
     return {
         "items": len(factors),
         "bytes": len(factors.to_bytes()),
@@ -251,6 +265,6 @@ def _evidence(settings: InterestSettings, factors: ItemFactors, cut: int, end_ti
         "link_window": settings.link_window,
         "diversity": settings.diversity,
         "validation_ndcg_100": settings.tried,
-        "claim_calibrated_with_factors_until": cut,
+        "claim_calibrated_with_factors_until": list(cuts),
         "factors_until": end_time,
     }
