@@ -20,7 +20,6 @@ from typing import Any, Final
 State = Any  # list[float] on the device, a row of a float64 array in batch
 
 NAN: Final = float("nan")
-FOR_EVER: Final = float("inf")
 DAY_MS: Final = 86_400_000
 
 _LN2_64 = 0.6931471805599453 / 64.0
@@ -336,24 +335,6 @@ def cell_count(kind: int, n: int, slots: int) -> int:
     if kind == DISTINCT:
         return 1 + 2 * slots
     return 2 + (2 * n if kind == MEAN else n)
-
-
-def moves_until(s: State, o: int, kind: int, width: int, n: int, slots: int) -> float:
-    """From when on (ms) time alone changes nothing any more of what is read; -1 = it never does, infinity = it always does."""
-    if kind == TOTAL:
-        return -1.0
-    if kind == DECAYED_SUM:
-        return FOR_EVER if s[o + 1] >= 0.0 and s[o] != 0.0 else -1.0
-    if kind == RECENCY:
-        return FOR_EVER if s[o] >= 0.0 else -1.0
-    newest: float = s[o]
-    if kind == DISTINCT:
-        newest = -1.0
-        for i in range(slots):
-            cell = o + 1 + 2 * i
-            if s[cell] != 0.0 and s[cell + 1] > newest:
-                newest = s[cell + 1]
-    return (newest + n) * width if newest >= 0.0 else -1.0
 
 
 def empty_cells(kind: int, n: int, slots: int) -> list[float]:

@@ -24,23 +24,14 @@ def cross(
     watched: Sequence[Watched],
     found: Mapping[str, float],
     now: int,
-    *,
-    by_time: bool = False,
 ) -> list[Completed]:
-    """Look at these segments by these values, read as of `now` (ms); the triggers that wait for what changed.
-
-    by_time: nothing arrived; then a look that finds nothing changes nothing that is kept.
-    """
+    """Look at these segments by these values, read as of `now` (ms); the triggers that wait for what changed."""
     held = subject.membership
     membership = held if held is not None else Membership([])
     changed = plan.watch.crossed(subject_key, membership.inside, watched, found)
-    if changed or not by_time:
-        membership.looked_time = now
     _wait(plan, subject, membership, now)
     if membership.due_time:
         timers.set(membership.due_time, Waiter(subject_key, LOOK, ""))
-    if by_time and (changed or subject.membership is None):
-        state.dirty.add(subject_key)
     if changed and plan.placement == "server":
         for one, way in changed:
             count(state.flows, one.name, way, now)
@@ -62,26 +53,17 @@ def cross_on_values(
 def cross_by_time(
     plan: Plan, state: State, timers: Timers, subject_key: str, subject: SubjectState, now: int
 ) -> tuple[int, list[Completed]]:
-    """Look because time passed: as of the newest moment, not behind `now`, at which it could change anything. That moment, too.
-
-    Looking again finds nothing: what a snapshot holds may be as of an earlier look.
-    """
+    """Look because time passed: as of the newest moment, not behind `now`, at which it could change anything; that moment too."""
+    state.dirty.add(subject_key)
     edge = plan.watch.edge(subject.vector, now)
     found = plan.watch.read(subject.vector, {}, subject.values, edge) if plan.watch.read is not None else {}
     watched = tuple(plan.watch.by_name.values())
-    return edge, cross(plan, state, timers, subject_key, subject, watched, found, edge, by_time=True)
+    return edge, cross(plan, state, timers, subject_key, subject, watched, found, edge)
 
 
 def settle(plan: Plan, subject_key: str, subject: SubjectState, now: int) -> None:
     """Begin to follow, as of `now` (ms): who is in is in, nobody is told and nothing is counted."""
     _settle(plan, subject_key, subject, [], tuple(plan.watch.by_name.values()), now)
-
-
-def resume(plan: Plan, subjects: Mapping[str, SubjectState]) -> None:
-    """After a snapshot: when each is looked at next."""
-    for subject in subjects.values() if plan.watch.names else ():
-        if subject.membership is not None:
-            subject.membership.due_time = plan.watch.next_due(subject.vector, subject.membership.looked_time)
 
 
 def carry_membership(state: State, old: Plan, new: Plan, now: int) -> None:
@@ -102,7 +84,7 @@ def carry_membership(state: State, old: Plan, new: Plan, now: int) -> None:
 def _settle(plan: Plan, subject_key: str, subject: SubjectState, inside: list[str], watched: Sequence[Watched], now: int) -> None:
     if watched and plan.watch.read is not None:
         plan.watch.crossed(subject_key, inside, watched, plan.watch.read(subject.vector, {}, subject.values, now))
-    _wait(plan, subject, Membership(inside, now), now)
+    _wait(plan, subject, Membership(inside), now)
 
 
 def _wait(plan: Plan, subject: SubjectState, membership: Membership, now: int) -> None:

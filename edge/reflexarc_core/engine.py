@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from reflexarc_core.bucket import stable_id
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.crossing import cross, cross_by_time, cross_on_values, resume
+from reflexarc_core.crossing import cross, cross_by_time, cross_on_values
 from reflexarc_core.effect import Effect, RequestScore, Schedule, with_interactions
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.evaluate import Cause, Completed, Match, by_subject, completions, decided, follow, matched
@@ -65,7 +65,6 @@ class Engine:
         self._completed: dict[str, list[Completed]] = {}
         self._reading: Reading | None = None
         self._open = {decision_id: key for key, kept in self.state.subjects.items() for decision_id in kept.open}
-        resume(self.plan, self.state.subjects)
         self._timers = Timers(self.state.subjects)
 
     # -- inputs ---------------------------------------------------------------------------------------------------

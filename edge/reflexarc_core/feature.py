@@ -21,10 +21,6 @@ from reflexarc_core.value import frozen
 BUCKET_COUNT_MAX: Final = 512
 DISTINCT_SLOTS: Final = 64
 FEATURE_COUNT_MAX: Final = 256
-LOOK_MS_MIN: Final = 1_000
-"""Buckets that are shorter are not looked at one by one."""
-STEADY_LOOK_MS: Final = 3_600_000
-"""How often a value that changes all the time is looked at."""
 
 
 @frozen
@@ -103,29 +99,6 @@ class Slot:
     @property
     def cell_count(self) -> int:
         return aggregation.cell_count(self.kind, self.bucket_count, self.slot_count)
-
-    @property
-    def look_ms(self) -> int:
-        """Time alone changes the value at multiples of this; for what fades or grows all the time, often enough. 0 = never."""
-        if self.kind == aggregation.TOTAL:
-            return 0
-        if self.kind in (aggregation.DECAYED_SUM, aggregation.RECENCY):
-            return STEADY_LOOK_MS
-        return self.width_ms * -(-LOOK_MS_MIN // self.width_ms)
-
-    def next_look(self, vector: Sequence[float], now: int) -> int:
-        """The next of these moments behind `now` (ms) for these cells; 0 when there is nothing left that time could change."""
-        return (now // self.look_ms + 1) * self.look_ms if now < self._moves_until(vector) else 0
-
-    def last_look(self, vector: Sequence[float], now: int) -> int:
-        """The newest of these moments, not behind `now` (ms), at which time changed anything for these cells; 0 for none."""
-        until, look_ms = self._moves_until(vector), self.look_ms
-        if until < 0.0:
-            return 0
-        return now // look_ms * look_ms if now < until else -(-int(until) // look_ms) * look_ms
-
-    def _moves_until(self, vector: Sequence[float]) -> float:
-        return aggregation.moves_until(vector, self.offset, self.kind, self.width_ms, self.bucket_count, self.slot_count)
 
     def empty(self) -> list[float]:
         return aggregation.empty_cells(self.kind, self.bucket_count, self.slot_count)

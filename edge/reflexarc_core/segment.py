@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from reflexarc_core import plain
-from reflexarc_core.condition import CheckedExpression, Compiled, EvaluationError
+from reflexarc_core.condition import CheckedExpression, Compiled, EvaluationError, only_lines
 from reflexarc_core.event import about
 from reflexarc_core.feature import FeatureDefinition, Layout, Slot
 from reflexarc_core.feature_source import Read
+from reflexarc_core.moments import Lines, last_look, next_look
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import changeable, frozen
 
@@ -31,15 +32,10 @@ Flows = dict[str, dict[int, list[int]]]
 
 @changeable
 class Membership:
-    """One subject's. inside: the followed segments it is in, by name. looked_time: when that was last put right by what arrived,
-    or changed because time passed; engine time, ms.
-
-    due_time: engine time (ms) at which time alone may change it next, 0 = never. It follows from the cells and `looked_time`, so
-    no snapshot holds it: one that is earlier than it was leads to looks that find nothing.
-    """
+    """One subject's. inside: the followed segments it is in, by name. due_time: engine time (ms) at which time alone may change
+    that next, 0 = never."""
 
     inside: list[str]
-    looked_time: int = 0
     due_time: int = 0
 
 
@@ -79,7 +75,7 @@ class Watch:
         self._compiled = compiled
         self.by_name: Mapping[str, Watched] = {}
         self.read: Read | None = None
-        self._slots: tuple[Slot, ...] = ()
+        self._slots: tuple[tuple[Slot, Lines], ...] = ()
 
     def lay_out(
         self, layout: Layout, features: Mapping[str, FeatureDefinition], reading: Callable[[Iterable[str]], Read]
@@ -88,11 +84,11 @@ class Watch:
         self.by_name = {name: self._watched(name, features) for name in self.names}
         behind = sorted({feature for one in self.by_name.values() for feature in one.features})
         self.read = reading(behind) if self.names else None
-        self._slots = tuple(layout.by_name[name] for name in behind if name in layout.by_name)
+        self._slots = tuple((layout.by_name[name], self._lines(name)) for name in behind if name in layout.by_name)
 
     def touched_by(self, event_type: str) -> tuple[Watched, ...]:
         """The segments that such an event may change: one of their features counts it."""
-        counting = {slot.definition.name for slot in self._slots if event_type in slot.definition.event_types}
+        counting = {slot.definition.name for slot, _ in self._slots if event_type in slot.definition.event_types}
         return tuple(one for one in self.by_name.values() if counting.intersection(one.features))
 
     def resting_on(self, values: Iterable[str]) -> tuple[Watched, ...]:
@@ -102,11 +98,11 @@ class Watch:
 
     def edge(self, vector: list[float], now: int) -> int:
         """The newest moment, not behind `now` (ms), at which time alone may have changed anything for these cells."""
-        return min(now, max((slot.last_look(vector, now) for slot in self._slots), default=now))
+        return max((last_look(slot, vector, now) for slot, _ in self._slots), default=now)
 
     def next_due(self, vector: list[float], now: int) -> int:
         """The next such moment for a subject with these cells; 0 when time changes nothing for it any more."""
-        times = [time for slot in self._slots if (time := slot.next_look(vector, now))]
+        times = [time for slot, lines in self._slots if (time := next_look(slot, vector, now, lines))]
         return min(times, default=0)
 
     def crossed(
@@ -130,6 +126,12 @@ class Watch:
                 else:
                     inside.remove(one.name)
         return changed
+
+    def _lines(self, feature: str) -> Lines:
+        """What all the segments compare it with."""
+        found = [only_lines(self._checked[one.name], f"features.{feature}") for one in self.by_name.values()]
+        known = [lines for lines in found if lines is not None]
+        return tuple(sorted({line for lines in known for line in lines})) if len(known) == len(found) else None
 
     def _watched(self, name: str, features: Mapping[str, FeatureDefinition]) -> Watched:
         checked = self._checked[name]
@@ -168,7 +170,7 @@ def count(flows: Flows, name: str, way: str, time: int) -> None:
 
 def membership_plain(membership: Membership) -> list[Any]:
     """JSON-able."""
-    return [list(membership.inside), membership.looked_time]
+    return [list(membership.inside), membership.due_time]
 
 
 def membership_back(kept: list[Any]) -> Membership:

@@ -19,7 +19,7 @@ from reflexarc_core.replay import decisions
 from reflexarc_core.state import State
 from reflexarc_edge.codec import pack, unpack
 from tests.core.world import DAY, T0
-from tests.reference.memberships import Crossing, Memberships, Segment, count, recency, total
+from tests.reference.memberships import Crossing, Memberships, Segment, count, decayed, recency, total
 
 MINUTE, HOUR = 60_000, 3_600_000
 SUBJECTS = ("known:1", "anonymous:2")
@@ -31,19 +31,23 @@ features:
   tickets: {aggregation: count, of: [support_ticket], window: 3h, bucket: 30m}
   bought: {aggregation: total, of: [purchase]}
   absence: {aggregation: recency, of: [session]}
+  warmth: {aggregation: decayed_sum, of: [session], half_life: 3h}
 segments:
   regular: features.visits > 2.0
   rare: features.visits < 2.0 && features.bought > 0.0
   away: features.absence > 0.25
   upset: features.tickets > 0.0 && (features.absence > 0.1 || features.visits > 1.0)
+  warm: features.warmth > 0.4 && features.warmth < 1.7
+  gone: features.absence * 2.0 > 0.7
 triggers:
-  t: {segment_entered: [regular, rare, away, upset], segment_left: [regular, rare, away, upset], action: a}
+  t:
+    segment_entered: [regular, rare, away, upset, warm, gone]
+    segment_left: [regular, rare, away, upset, warm, gone]
+    action: a
 actions: {a: {}}
 """
 FIRST = build_text(TEXT)
-SECOND = build_text(
-    TEXT.replace("visits > 2.0", "visits > 1.0").replace("[regular, rare, away, upset]", "[regular, away, upset]")
-)
+SECOND = build_text(TEXT.replace("visits > 2.0", "visits > 1.0").replace("regular, rare, away", "regular, away"))
 VISITS, TICKETS, BOUGHT = count("page_view", DAY, 6 * HOUR), count("support_ticket", 3 * HOUR, 30 * MINUTE), total("purchase")
 ABSENCE = recency("session")
 AWAY = Segment(lambda v: v.get("absence", 0.0) > 0.25, {"absence": ABSENCE}, ("session",))
@@ -52,8 +56,12 @@ UPSET = Segment(
     {"tickets": TICKETS, "absence": ABSENCE, "visits": VISITS},
     ("support_ticket", "session", "page_view"),
 )
+WARM = Segment(lambda v: 0.4 < v["warmth"] < 1.7, {"warmth": decayed("session", 3 * HOUR)}, ("session",))
+GONE = Segment(lambda v: v.get("absence", 0.0) * 2.0 > 0.7, {"absence": ABSENCE}, ("session",))
 SEGMENTS = (
     {
+        "gone": GONE,
+        "warm": WARM,
         "away": AWAY,
         "rare": Segment(
             lambda v: v["visits"] < 2.0 and v["bought"] > 0.0,
@@ -65,6 +73,8 @@ SEGMENTS = (
     },
     {
         "away": AWAY,
+        "gone": GONE,
+        "warm": WARM,
         "regular": Segment(lambda v: v["visits"] > 1.0, {"visits": VISITS}, ("page_view",)),
         "upset": UPSET,
     },
@@ -105,7 +115,7 @@ def run(seed: int, size: int) -> None:
             live = 1 - live
             catalog = CATALOGS[live]
             given = CatalogInput(Moment(now), catalog.digest, "", {})
-            crossings = reference.switch(SEGMENTS[live], {"away", "upset"}, now)
+            crossings = reference.switch(SEGMENTS[live], {"away", "upset", "gone", "warm"}, now)
         elif kind < 0.35:
             crossings = reference.tick(now)
         else:

@@ -141,5 +141,14 @@ def recency(event_type: str) -> Feature:
     return Feature(value, lambda subject, now: now // HOUR * HOUR if _times(subject, event_type) else -1)
 
 
+def decayed(event_type: str, half_life: int) -> Feature:
+    """Every event halves in a half-life. It is looked at on the hour."""
+
+    def value(subject: Subject, at: int) -> float:
+        return sum(0.5 ** ((at - time) / half_life) for time in _times(subject, event_type))
+
+    return Feature(value, lambda subject, now: now // HOUR * HOUR if _times(subject, event_type) else -1)
+
+
 def _times(subject: Subject, event_type: str) -> list[int]:
     return [event.event_time for _, event in subject.events if event.event_type == event_type]

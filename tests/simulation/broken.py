@@ -212,7 +212,7 @@ def loses_waits() -> AbstractContextManager[Any]:
 
 def forgets_who_is_in() -> AbstractContextManager[Any]:
     """A snapshot holds everybody outside of every segment."""
-    return mock.patch("reflexarc_core.state.membership_plain", lambda membership: [[], membership.looked_time])
+    return mock.patch("reflexarc_core.state.membership_plain", lambda membership: [[], membership.due_time])
 
 
 # -- all of them --------------------------------------------------------------------------------------------------------

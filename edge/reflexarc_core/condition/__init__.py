@@ -9,7 +9,7 @@ from reflexarc_core.condition.compile import Compiled, compile_expression
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.explain import Clause, clauses, explain
 from reflexarc_core.condition.group import Group, compile_group, compiling_group, finished
-from reflexarc_core.condition.lines import claim_is_turned, compare_lines, line_misuse
+from reflexarc_core.condition.lines import claim_is_turned, compare_lines, line_misuse, only_lines
 from reflexarc_core.condition.types import CelType
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "explain",
     "finished",
     "line_misuse",
+    "only_lines",
 ]

@@ -25,6 +25,14 @@ def compare_lines(checked: CheckedExpression, operand: str) -> tuple[float, ...]
     return tuple(sorted({comparison[1] for comparison in found if comparison}))
 
 
+def only_lines(checked: CheckedExpression, operand: str) -> tuple[float, ...] | None:
+    """The literals this operand is compared with by >, >=, < or <=; None where it is used in any other way too."""
+    nodes = list(walk(checked.tree))
+    found = [comparison[1] for node in nodes if (comparison := _comparison(node, operand))]
+    uses = sum(node[:2] == ("operand", operand) for node in nodes)
+    return tuple(sorted(set(found))) if len(found) == uses else None
+
+
 def line_misuse(checked: CheckedExpression, operand: str) -> str:
     """What else than `operand > LITERAL` the operand is used for, as a sentence; empty when there is nothing."""
     return _misuse(checked.tree, operand, True)
