@@ -6,6 +6,7 @@ whoever looks values up lets the look-up raise, and the clause is evaluated by i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from reflexarc_core.condition.source import fold
@@ -62,6 +63,20 @@ class Clause:
 def clauses_of(tree: Node) -> tuple[Clause, ...]:
     """The clauses of a condition."""
     return tuple(_clause(fold(part)) for part in clause_trees(tree))
+
+
+def weakest(clauses: Sequence[Clause]) -> Node | None:
+    """What is true when any of these clauses of one line is, or raises when they do; None where there is nothing simple."""
+    asked = [clause.compares for clause in clauses if clause.compares is not None]
+    if not asked:
+        return clauses[0].tree
+    if asked[0].way != EQUAL:
+        pick = min if asked[0].wanted else max
+        return pick(clauses, key=lambda clause: clause.compares.constants[0] if clause.compares is not None else 0).tree
+    if not asked[0].wanted:
+        return None
+    constants = dict.fromkeys(constant for one in asked for constant in one.constants)
+    return ("call", "in_list", asked[0].value, ("list", *(("const", "", constant) for constant in constants)))
 
 
 def _clause(folded: Node) -> Clause:

@@ -138,8 +138,10 @@ def _joined(functions: Sequence[Evaluate], order: list[int]) -> Evaluate:
         for function in functions:
             matched += function(event, features, segments, outputs, counts, failed)
         if not is_sorted:
-            matched.sort()
-            failed.sort(key=_BY_NUMBER)
+            if matched:
+                matched.sort()
+            if failed:
+                failed.sort(key=_BY_NUMBER)
         return matched
 
     return evaluate

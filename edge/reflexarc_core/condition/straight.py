@@ -7,13 +7,18 @@ guard around each condition, and the counts of this form. Must never let one con
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
-from reflexarc_core.condition.comparison import Clause
+from reflexarc_core.condition.comparison import Clause, weakest
 from reflexarc_core.condition.evaluation_error import EvaluationError, no_value
 from reflexarc_core.condition.source import Source
 from reflexarc_core.condition.table import ARGUMENTS, Evaluate, Failed, Operand, load_shared
+from reflexarc_core.condition.tree import Node
 from reflexarc_core.condition.walk import Walk
+
+GUARDED_MIN: Final = 3
+"""Conditions that begin alike from which on a test in front of them is worth its own price: mostly all are false."""
 
 
 class Straight:
@@ -49,13 +54,17 @@ class Straight:
             lines += [f"    try: {'; '.join(self._loads)}"]
             lines += [f"    except Exception: return {writer.keep(self.sparse)}({ARGUMENTS})"]
         lines += [f"    counts[{self._called}] += 1", "    matched = []"]
-        for index, (first, *further) in enumerate(self._texts):
-            lines += ["    try:", f"        if {first}:"]
-            for j, text in enumerate(further, 1):
-                lines.append(f"            {'if' if j == 1 else 'elif'} not {text}: {self._count(index, j)}")
-            true = f"matched.append({self._numbers[index]}); {self._count(index, 0)}"
-            lines.append(f"            else: {true}" if further else f"            {true}")
-            lines.append(f"    except Exception: {self._rescue_name}({index}, {ARGUMENTS}, matched)")
+        behind = self._behind()
+        for guard, indexes in behind:
+            if guard is not None:  # where it raises, each of them will by itself
+                lines += [f"    try: hit = {writer.folded(guard)}", "    except Exception: hit = True", "    if hit:"]
+            indent = "    " if guard is None else "        "
+            for index in indexes:
+                lines += [indent + line for line in self._one(index)]
+        order = [index for _, indexes in behind for index in indexes]
+        if order != sorted(order):
+            by_number = writer.keep(itemgetter(0))
+            lines += ["    if matched: matched.sort()", f"    if failed: failed.sort(key={by_number})"]
         yield
         evaluate: Evaluate = writer.compile("\n".join([*lines, "    return matched", ""]), "straight")
         yield
@@ -75,6 +84,27 @@ class Straight:
             further = counts[outcome + 1 : outcome + len(parts)]
             found.append([counts[self._called] - counts[outcome] - sum(further), *further])
         return found
+
+    def _behind(self) -> list[tuple[Node | None, list[int]]]:
+        """Every condition once, by index, and the clause that is true when the first clause of any of them is; None without."""
+        alike: dict[Any, list[int]] = {}
+        for index, (first, *_) in enumerate(self._clauses):
+            alike.setdefault((first.line, first.compares is None or first.compares.wanted), []).append(index)
+        found: list[tuple[Node | None, list[int]]] = []
+        for indexes in alike.values():
+            guard = weakest([self._clauses[index][0] for index in indexes]) if len(indexes) >= GUARDED_MIN else None
+            found.append((guard, indexes))
+        return found
+
+    def _one(self, index: int) -> list[str]:
+        """The lines of one condition."""
+        first, *further = self._texts[index]
+        lines = ["try:", f"    if {first}:"]
+        for j, text in enumerate(further, 1):
+            lines.append(f"        {'if' if j == 1 else 'elif'} not {text}: {self._count(index, j)}")
+        true = f"matched.append({self._numbers[index]}); {self._count(index, 0)}"
+        lines.append(f"        else: {true}" if further else f"        {true}")
+        return [*lines, f"except Exception: {self._rescue_name}({index}, {ARGUMENTS}, matched)"]
 
     def _count(self, index: int, clause: int) -> str:
         """The statement that counts a further clause, or with 0 that the condition is true or has no value."""

@@ -36,6 +36,8 @@ AT_ONCE: Final = 8
 """Conditions that are looked at before whoever compiles may let others run."""
 _OPERANDS: Final = "event, features, segments, outputs"
 _CALLS_MAX: Final = 255
+_SPARSE: Final = 8
+"""Lanes a hit from which on looking for the next one is faster than looking at each."""
 _ROW_MIN: Final = 3
 """Different clauses over one value from which on looking up is faster than testing each."""
 
@@ -93,10 +95,16 @@ class Table:
             yield from self._making_lines()
         writer = self._writer
         careful = writer.keep(self.careful)
-        lines = [f"def table({ARGUMENTS}):", "    try:", f"        m = {writer.keep(self._all)}"]
-        lines += [f"        {statement}" for statement in (*self._loads, *(line.statement for line in self._lines))]
-        lines += ["    except Exception:", f"        return {careful}({ARGUMENTS})"]
-        lines += [f"    return {writer.keep(self._hits)}({writer.keep(self._passed)}(m, counts))", ""]
+        statements = [line.statement for line in self._lines]
+        if statements[0].startswith("m &= "):
+            statements[0] = statements[0].replace("m &= ", "m = ", 1)
+        else:
+            statements.insert(0, f"m = {writer.keep(self._all)}")
+        lines = [f"def table({ARGUMENTS}):", "    try:"]
+        # The last of them is what raises when a look-up found nothing.
+        lines += [f"        {text}" for text in (*self._loads, *statements, f"a = m & {writer.keep(self._first)}")]
+        lines += ["    except Exception:", f"        return {careful}({ARGUMENTS})", *self._passing()]
+        lines += [f"    return {writer.keep(self._hits)}(a) if a else []", ""]
         yield
         evaluate: Evaluate = writer.compile("\n".join(lines), "table")
         yield
@@ -177,8 +185,17 @@ class Table:
             lines += [f"    if {there}:", "        try:", f"            {line.statement}"]
             lines += [f"        except Exception: m, e = {walked}({index}, m, e, {_OPERANDS})"]
             lines += [f"    else: e |= {writer.keep(line.lanes)}"]
-        evaluate: Evaluate = writer.compile("\n".join([*lines, f"    return {unsure}(m, e, {ARGUMENTS})", ""]), "careful")
+        lines += [f"    a = m & {writer.keep(self._first)}", *self._passing(), f"    return {unsure}(a, e, {ARGUMENTS})", ""]
+        evaluate: Evaluate = writer.compile("\n".join(lines), "careful")
         return evaluate
+
+    def _passing(self) -> list[str]:
+        """From the lanes `m` to the conditions `a` of which no clause is false, counting after each level how many are left."""
+        lines = [f"    counts[{self._calls}] += 1", f"    if a: counts[{self._sums}] += a"]
+        for cell, (shift, beyond) in enumerate(self._deeper, self._sums + 1):
+            reached = f"m >> {shift} | {self._writer.keep(beyond)}" if beyond else f"m >> {shift}"
+            lines += ["    if a:", f"        a &= {reached}", f"        if a: counts[{cell}] += a"]
+        return [*lines, f"    if counts[{self._calls}] == {_CALLS_MAX}: {self._writer.keep(self._settle)}(counts)"]
 
     def _equal(self, row: Sequence[_Placed], value: str) -> str:
         """What each constant says when the value equals it, and what all say when it equals none."""
@@ -218,24 +235,16 @@ class Table:
 
     # -- run ------------------------------------------------------------------------------------------------------
 
-    def _passed(self, lanes: int, counts: list[int]) -> int:
-        """The conditions of which no clause is false, counting after each level how many are left."""
-        alive = lanes & self._first
-        cell = self._sums
-        counts[cell] += alive
-        for shift, beyond in self._deeper:
-            cell += 1
-            alive &= lanes >> shift | beyond
-            counts[cell] += alive
-        counts[self._calls] += 1
-        if counts[self._calls] == _CALLS_MAX:
-            self._settle(counts)
-        return alive
-
     def _hits(self, alive: int) -> list[int]:
-        if not alive:
-            return []
-        hits = list(compress(self._numbers, alive.to_bytes(len(self._numbers), "little")))
+        """The numbers of these conditions."""
+        lanes = alive.to_bytes(len(self._numbers), "little")
+        if alive.bit_count() * _SPARSE < len(lanes):
+            hits, lane = [], lanes.find(1)
+            while lane >= 0:
+                hits.append(self._numbers[lane])
+                lane = lanes.find(1, lane + 1)
+        else:
+            hits = list(compress(self._numbers, lanes))
         if not self._is_sorted:
             hits.sort()
         return hits
@@ -263,14 +272,13 @@ class Table:
         return m, e
 
     def _unsure(
-        self, m: int, e: int, event: Operand, features: Operand, segments: Operand, outputs: Operand,
+        self, alive: int, e: int, event: Operand, features: Operand, segments: Operand, outputs: Operand,
         counts: list[int], failed: Failed,
     ) -> list[int]:  # fmt: skip
-        """As for any event, but that some clauses have no value: their lanes are in `e`, and still 1 in `m`.
+        """As for any event, but that some clauses have no value: their lanes are in `e`, and pass like those that are true.
 
         A conjunction with such a clause is false if another clause is, else it has no value.
         """
-        alive = self._passed(m, counts)
         errors = e & self._first
         for start, width in zip(self._starts[1:], self._widths[1:], strict=True):
             errors |= e >> 8 * start & _ones(width)
