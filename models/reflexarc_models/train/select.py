@@ -14,6 +14,8 @@ from reflexarc_models.train.dataset import Dataset
 
 INPUTS_MAX: Final = 12
 INPUTS_MIN: Final = 4
+NAME_BYTES_MAX: Final = 190
+"""Names of all inputs together: a manifest holds each twice, and it is downloaded."""
 IMPORTANCE_KEPT: Final = 0.99
 SAME_RANKS: Final = 0.97
 ROWS_MAX: Final = 8_000
@@ -21,7 +23,8 @@ TREES: Final = 60
 
 
 def strongest(dataset: Dataset, train: NDArray[np.int64], seed: int) -> Dataset:
-    """The dataset with the inputs that carry IMPORTANCE_KEPT of a small forest's importance, at most INPUTS_MAX.
+    """The dataset with the inputs that carry IMPORTANCE_KEPT of a small forest's importance, at most INPUTS_MAX of
+    NAME_BYTES_MAX together.
 
     Importance: mean decrease in impurity (Breiman, 2001) of a forest on at most ROWS_MAX training rows. Of inputs that order
     the rows alike (rank correlation over SAME_RANKS) the most important one stays and takes the others' weight: the forest is
@@ -39,7 +42,9 @@ def strongest(dataset: Dataset, train: NDArray[np.int64], seed: int) -> Dataset:
     weights = _importances(filled[:, apart], labels, seed)
     order = np.argsort(-weights, kind="stable")
     count = int(np.searchsorted(np.cumsum(weights[order]), IMPORTANCE_KEPT)) + 1
-    kept = np.sort(apart[order[: min(max(count, INPUTS_MIN), INPUTS_MAX)]])
+    chosen = apart[order[: min(max(count, INPUTS_MIN), INPUTS_MAX)]]
+    lengths = np.cumsum([len(dataset.inputs[place].encode()) for place in chosen])
+    kept = np.sort(chosen[(lengths <= NAME_BYTES_MAX) | (np.arange(len(chosen)) < INPUTS_MIN)])
     return Dataset(
         inputs=tuple(dataset.inputs[place] for place in kept), x=dataset.x[:, kept], y=dataset.y, subjects=dataset.subjects,
         score_time=dataset.score_time, recency_days=dataset.recency_days, horizon_ms=dataset.horizon_ms,
