@@ -29,7 +29,7 @@ def cross(
     held = subject.membership
     membership = held if held is not None else Membership([])
     changed = plan.watch.crossed(subject_key, membership.inside, watched, found)
-    _wait(plan, subject, membership, now)
+    _wait(plan, subject, membership, now, found)
     if membership.due_time:
         timers.set(membership.due_time, Waiter(subject_key, LOOK, ""))
     if changed and plan.placement == "server":
@@ -82,12 +82,12 @@ def carry_membership(state: State, old: Plan, new: Plan, now: int) -> None:
 
 
 def _settle(plan: Plan, subject_key: str, subject: SubjectState, inside: list[str], watched: Sequence[Watched], now: int) -> None:
-    if watched and plan.watch.read is not None:
-        plan.watch.crossed(subject_key, inside, watched, plan.watch.read(subject.vector, {}, subject.values, now))
-    _wait(plan, subject, Membership(inside), now)
+    found = plan.watch.read(subject.vector, {}, subject.values, now) if plan.watch.read is not None else {}
+    plan.watch.crossed(subject_key, inside, watched, found)
+    _wait(plan, subject, Membership(inside), now, found)
 
 
-def _wait(plan: Plan, subject: SubjectState, membership: Membership, now: int) -> None:
+def _wait(plan: Plan, subject: SubjectState, membership: Membership, now: int, found: Mapping[str, float]) -> None:
     """Keep it as of `now` (ms), unless there is nothing to keep: it is in none, and time will not change that."""
-    membership.due_time = plan.watch.next_due(subject.vector, now)
+    membership.due_time = plan.watch.next_due(subject.vector, now, found)
     subject.membership = membership if membership.inside or membership.due_time else None

@@ -25,10 +25,11 @@ Lines = tuple[float, ...] | None
 """The literals that a value is compared with; None where it is used in any other way."""
 
 
-def next_look(slot: Slot, vector: Sequence[float], now: int, lines: Lines = None) -> int:
+def next_look(slot: Slot, vector: Sequence[float], now: int, lines: Lines = None, value: float | None = None) -> int:
     """The next moment behind `now` (ms) at which time may change anything for these cells; 0 for never.
 
-    lines: nothing that matters changes but where the value may come to one of them.
+    lines: nothing that matters changes but where the value may come to one of them; of a window only when it `only_falls`.
+    value: what is read now, where that is known already.
     """
     until, look_ms = _moves_until(slot, vector), look_every_ms(slot)
     if now >= until:
@@ -36,10 +37,10 @@ def next_look(slot: Slot, vector: Sequence[float], now: int, lines: Lines = None
     following = (now // look_ms + 1) * look_ms
     if lines is None:
         return following
+    reads = slot.read(vector, now) if value is None else value
     if slot.kind not in (DECAYED_SUM, RECENCY):
-        is_below = _only_falls(slot) and all(slot.read(vector, now) < line for line in lines)
-        return 0 if is_below else following
-    time = min(_crossings(slot, vector, now, lines), default=NEVER)
+        return 0 if all(reads < line for line in lines) else following
+    time = min(_crossings(slot, vector, now, reads, lines), default=NEVER)
     # A millisecond earlier: the logarithm may be off by far less.
     return 0 if time == NEVER else max(following, math.ceil((time - 1.0) / look_ms) * look_ms)
 
@@ -76,14 +77,13 @@ def _moves_until(slot: Slot, vector: Sequence[float]) -> float:
     return (newest + slot.bucket_count) * slot.width_ms if newest >= 0.0 else -1.0
 
 
-def _only_falls(slot: Slot) -> bool:
+def only_falls(slot: Slot) -> bool:
     """Whether a window's value can only become less as time passes: it counts, and nothing counts against it."""
     return slot.kind in (COUNT, RATE, DISTINCT) and all(part.weight >= 0.0 for part in slot.definition.of)
 
 
-def _crossings(slot: Slot, vector: Sequence[float], now: int, lines: tuple[float, ...]) -> Iterator[float]:
+def _crossings(slot: Slot, vector: Sequence[float], now: int, value: float, lines: tuple[float, ...]) -> Iterator[float]:
     """When (ms) a value that changes all the time reaches each line that still lies before it."""
-    value = slot.read(vector, now)
     for line in lines:
         if slot.kind == RECENCY:  # it grows, a day a day
             if value <= line:

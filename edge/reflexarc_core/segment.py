@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from reflexarc_core import plain
+from reflexarc_core.aggregation import DECAYED_SUM, RECENCY
 from reflexarc_core.condition import CheckedExpression, Compiled, EvaluationError, only_lines
 from reflexarc_core.event import about
 from reflexarc_core.feature import FeatureDefinition, Layout, Slot
 from reflexarc_core.feature_source import Read
-from reflexarc_core.moments import Lines, last_look, next_look
+from reflexarc_core.moments import Lines, last_look, next_look, only_falls
 from reflexarc_core.trigger import Trigger
 from reflexarc_core.value import changeable, frozen
 
@@ -84,7 +85,8 @@ class Watch:
         self.by_name = {name: self._watched(name, features) for name in self.names}
         behind = sorted({feature for one in self.by_name.values() for feature in one.features})
         self.read = reading(behind) if self.names else None
-        self._slots = tuple((layout.by_name[name], self._lines(name)) for name in behind if name in layout.by_name)
+        slots = [layout.by_name[name] for name in behind if name in layout.by_name]
+        self._slots = tuple((slot, self._lines(slot)) for slot in slots)
 
     def touched_by(self, event_type: str) -> tuple[Watched, ...]:
         """The segments that such an event may change: one of their features counts it."""
@@ -100,10 +102,11 @@ class Watch:
         """The newest moment, not behind `now` (ms), at which time alone may have changed anything for these cells."""
         return max((last_look(slot, vector, now) for slot, _ in self._slots), default=now)
 
-    def next_due(self, vector: list[float], now: int) -> int:
-        """The next such moment for a subject with these cells; 0 when time changes nothing for it any more."""
-        times = [time for slot, lines in self._slots if (time := next_look(slot, vector, now, lines))]
-        return min(times, default=0)
+    def next_due(self, vector: list[float], now: int, found: Mapping[str, float]) -> int:
+        """The next such moment for a subject with these cells; 0 when time changes nothing for it any more. found: what was read
+        of them as of now already."""
+        times = [next_look(slot, vector, now, lines, found.get(slot.definition.name)) for slot, lines in self._slots]
+        return min([time for time in times if time], default=0)
 
     def crossed(
         self, subject_key: str, inside: list[str], watched: Iterable[Watched], found: Mapping[str, float]
@@ -127,9 +130,11 @@ class Watch:
                     inside.remove(one.name)
         return changed
 
-    def _lines(self, feature: str) -> Lines:
-        """What all the segments compare it with."""
-        found = [only_lines(self._checked[one.name], f"features.{feature}") for one in self.by_name.values()]
+    def _lines(self, slot: Slot) -> Lines:
+        """What all the segments compare a feature with; None where that does not say when it matters."""
+        if slot.kind not in (DECAYED_SUM, RECENCY) and not only_falls(slot):
+            return None
+        found = [only_lines(checked, f"features.{slot.definition.name}") for checked in self._checked.values()]
         known = [lines for lines in found if lines is not None]
         return tuple(sorted({line for lines in known for line in lines})) if len(known) == len(found) else None
 

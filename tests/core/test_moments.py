@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reflexarc_core.aggregation import KINDS
 from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
-from reflexarc_core.moments import last_look, look_every_ms, next_look
+from reflexarc_core.moments import last_look, look_every_ms, next_look, only_falls
 from tests.core.world import DAY, T0
 
 HOUR = 3_600_000
@@ -86,7 +86,7 @@ def test_a_window_crosses_no_line_before_it_is_looked_at(
     made, vector = folded(kind, events)
     (slot,) = made.slots
     now = T0 + DAY + later
-    look = next_look(slot, vector, now, tuple(lines))
+    look = next_look(slot, vector, now, tuple(lines) if only_falls(slot) else None)
 
     def sides(time: int) -> list[tuple[bool, bool]]:
         value = slot.read(vector, time)
