@@ -28,7 +28,8 @@ PARITY_FILE: Final = "parity.json"
 
 OBLIVIOUS_INT8: Final = "oblivious-int8"
 ONNX_FOREST: Final = "onnx-forest"
-FORMS: Final = (OBLIVIOUS_INT8, ONNX_FOREST)
+ONNX_TREES5: Final = "onnx-trees5"
+FORMS: Final = (OBLIVIOUS_INT8, ONNX_FOREST, ONNX_TREES5)
 
 CODE_COUNT_MAX: Final = 4_096
 INPUT_COUNT_MAX: Final = 64
@@ -52,7 +53,7 @@ class Artifact:
     inputs: features in vector order. absent_values: what stands for an input that has no value, per input.
     score_grid: per code, in 1/GRID, never falling. segment_starts: first code of each segment, ascending from
     0. segments: (n, k) of the calibration rows, one row per subject. lines: per line, confidence per segment
-    in 1/GRID. reference: the row that factors are measured against. raw_low, raw_scale: onnx-forest only, the
+    in 1/GRID. reference: the row that factors are measured against. raw_low, raw_scale: forests only, the
     code is floor((raw - raw_low) * raw_scale) clamped. files: payload by name, the manifest among them.
     """
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reflexarc_models.artifact import OBLIVIOUS_INT8, ONNX_FOREST, Artifact
+from reflexarc_models.artifact import OBLIVIOUS_INT8, ONNX_FOREST, ONNX_TREES5, Artifact
 from reflexarc_models.publish import publish_tables
+from reflexarc_models.train.lossless import lossless
 from reflexarc_models.train.train import TrainedModel
 
 __all__ = ["publish_tables", "write_artifact"]
 
 
 def write_artifact(trained: TrainedModel, folder: Path, form: str) -> Artifact:
-    """Write one form (`oblivious-int8` for devices, `onnx-forest` for the server) into `folder`, whole or not
-    at all.
+    """Write one form (`oblivious-int8` for devices, `onnx-forest` for the server, `onnx-trees5` for devices with room for the
+    forest itself) into `folder`, whole or not at all.
 
-    Raises StorageError when the folder cannot be written, KeyError for another form.
+    Raises StorageError when the folder cannot be written, ManifestError when the form's gate refuses, KeyError for another.
     """
-    artifact = {OBLIVIOUS_INT8: trained.device, ONNX_FOREST: trained.server}[form]
+    artifact = (
+        lossless(trained.server) if form == ONNX_TREES5 else {OBLIVIOUS_INT8: trained.device, ONNX_FOREST: trained.server}[form]
+    )
     artifact.write(folder)
     return artifact
