@@ -78,8 +78,9 @@ def _moves_until(slot: Slot, vector: Sequence[float]) -> float:
 
 
 def only_falls(slot: Slot) -> bool:
-    """Whether a window's value can only become less as time passes: it counts, and nothing counts against it."""
-    return slot.kind in (COUNT, RATE, DISTINCT) and all(part.weight >= 0.0 for part in slot.definition.of)
+    """Whether a window's value can only become less as time passes: it counts, and nothing, no property either, against it."""
+    counts = all(part.weight >= 0.0 and not part.property_name for part in slot.definition.of)
+    return slot.kind == DISTINCT or (slot.kind in (COUNT, RATE) and counts)
 
 
 def _crossings(slot: Slot, vector: Sequence[float], now: int, value: float, lines: tuple[float, ...]) -> Iterator[float]:
