@@ -17,10 +17,12 @@ from reflexarc_cli.progress import Progress
 from reflexarc_cli.retraining import Run, Schedule, chosen
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError, ReflexArcError
+from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.train.history import History, build_dataset, history
+from reflexarc_models.train.interest import ALGORITHM, train_interest
 from reflexarc_models.train.promotion import Live, judge, renewed
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 from reflexarc_server.clock import SystemClock
@@ -125,7 +127,8 @@ def _live(data: Path, reader: LogReader) -> dict[str, Live]:
 
 def _as_live(catalog: Catalog, model: ModelDefinition, held: Live | None) -> dict[str, Artifact]:
     """Both forms as they are live, with tables for the catalog's lines; none where the catalog lacks one of their inputs."""
-    if held is None or any(name not in catalog.features for name in (*held.device.inputs, *held.server.inputs)):
+    known = {*catalog.features, INTEREST_STRENGTH}
+    if held is None or not known.issuperset((*held.device.inputs, *held.server.inputs)):
         return {}
     lines = catalog.lines(model.model_id)
     return {
@@ -156,13 +159,17 @@ def _train_one(
     version: int,
     held: Live | None,
 ) -> TrainedModel | NoData:
-    if model.label is None or model.algorithm == "collaborative_filtering":
-        return NoData(model.model_id, "training this kind of model is not built yet")
+    if model.label is None:
+        return NoData(model.model_id, "its definition says of no label what is to be foreseen")
     triggers = [t.trigger_id for t in catalog.triggers.values() if any(line.model_id == model.model_id for line in t.lines)]
     times: dict[str, list[int]] = {}
     for trigger_id in triggers:
         for subject, fired in acted.get(trigger_id, {}).items():
             times.setdefault(subject, []).extend(fired)
+    if model.algorithm == ALGORITHM:
+        if not model.items:
+            return NoData(model.model_id, "its definition names no items")
+        return train_interest(catalog, model, log, times, seed=seed, version=version)
     # What only the live model reads is folded as well: it is judged on the same rows.
     others = [name for name in (held.server.inputs if held is not None else ()) if name in catalog.features]
     dataset = build_dataset(catalog, replace(model, features=tuple(dict.fromkeys((*model.features, *others)))), log, times)
@@ -201,4 +208,5 @@ def _evidence(trained: TrainedModel) -> dict[str, Any]:
         "split": server.evidence["split"],
         "warnings": {"device": list(device.warnings), "server": list(server.warnings)},
         "seconds": round(trained.train_seconds, 2),
+        **({"items": device.evidence["items"]} if "items" in device.evidence else {}),
     }

@@ -28,6 +28,7 @@ def loop(folder: Path, *arguments: str) -> dict[str, Any]:
     assert (found["lost"], found["duplicates"]) == (0, 0)
     assert found["events_applied"] >= found["events_captured"] > 0
     assert found["offline_decisions"] > 0
+    assert found["offline_decisions"] > 0 or not found["decisions"]
     assert found["offline_scored"] > 0
     assert all(invariant["holds"] for invariant in found["invariants"])
     assert 0 < found["pss_mb_peak"] < 1_536
@@ -58,6 +59,14 @@ def test_simulated_shoppers_show_an_effect(tmp_path: Path) -> None:
     assert found["escalations"] > 0
     assert found["decisions"]["FIRED"] > 0
     assert found["lift"]["proactive_re_engagement"]["lift"] is not None
+    for trigger_id, trigger in found["triggers"].items():  # all three automations act, and are measured
+        assert trigger["reasons"]["FIRED"] > 0, trigger_id
+        assert trigger["treated"] > trigger["held_out"] > 0, trigger_id
+    assert found["models"]["content_interest"]["items"]["items"] > 100
+    recommended = found["recommended"]
+    assert recommended["shown"] > recommended["steps"] > 0
+    assert recommended["repeats"] == 0
+    assert len(recommended["items"]) > 20
 
 
 def test_what_was_scored_live_is_held_against_training_and_outcomes(tmp_path: Path) -> None:
@@ -72,6 +81,14 @@ def test_what_was_scored_live_is_held_against_training_and_outcomes(tmp_path: Pa
     assert churn["inputs"]["support_tickets"] < 0.1 and churn["score"] < 0.25, "the world goes on as it was"
     outcomes = churn["outcomes"]
     assert outcomes["rows"] > 1_000 and abs(outcomes["rate"] - outcomes["score_mean"]) < 0.1
+
+
+def test_ratings_of_films(tmp_path: Path, real_sets: Path) -> None:
+    found = loop(tmp_path, "--data", str(real_sets / "content_ml_latest_small" / "ratings.csv"))
+    model = found["models"]["content_interest"]
+    assert model["items"]["items"] > 5_000
+    assert set(model["inputs_left_out"]) == {"time_spent", "sharing_behavior"}
+    assert "no_data" in found["models"]["purchase_intent"]
 
 
 def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The simulated shoppers: deterministic, labelled, learnable, and moved by what is done to them."""
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -26,7 +27,7 @@ from reflexarc_cli.shoppers import (
     subject_of,
     write_rows,
 )  # fmt: skip
-from reflexarc_cli.shoppers.world import OFFER, RE_ENGAGEMENT
+from reflexarc_cli.shoppers.world import OFFER, RE_ENGAGEMENT, RECOMMENDATION
 from reflexarc_core.errors import StorageError
 from reflexarc_core.feature import Layout
 from tests.importing.kit import event_types
@@ -54,7 +55,7 @@ def replay(world: ShopperWorld, treated: Any = None) -> list[Row]:
 
 def test_the_default_history_is_as_large_as_promised_and_says_that_it_is_simulated() -> None:
     rows = history()
-    assert 50_000 < len(rows) < 75_000
+    assert 50_000 < len(rows) < 85_000
     assert all(row["simulated"] is True for row in rows)
     assert load_mapping("simulated_shoppers").simulated
     assert set(Counter(row["event_type"] for row in rows)) == {
@@ -110,7 +111,7 @@ def test_a_longer_replay_does_not_change_the_past() -> None:
 
 def test_an_action_only_adds() -> None:
     everyone = set(whole().subjects)
-    for trigger_id in (RE_ENGAGEMENT, OFFER):
+    for trigger_id in (RE_ENGAGEMENT, OFFER, RECOMMENDATION):
         plain, acted = replay(whole()), replay(whole(), {trigger_id: everyone})
         ids = {row["event_id"] for row in acted}
         assert {row["event_id"] for row in plain} < ids
@@ -149,6 +150,23 @@ def test_the_effects_are_real_and_of_a_size_that_a_holdout_can_find() -> None:
     assert len(buyers) > 150
     assert 0.2 < reached({RE_ENGAGEMENT: silent}, silent, 14, None) - reached({}, silent, 14, None) < 0.5
     assert 0.1 < reached({OFFER: buyers}, buyers, 7, "purchase") - reached({}, buyers, 7, "purchase") < 0.45
+
+
+def test_readers_go_through_a_series_and_come_back_to_read_on_when_something_is_recommended() -> None:
+    read: dict[str, list[str]] = {}
+    for row in history():
+        if row["event_type"] == "content_view":
+            read.setdefault(f"known:{row['shopper']}", []).append(row["properties"]["content_id"])
+    readers = {subject: guides for subject, guides in read.items() if len(guides) >= 10}
+    assert len(readers) > 200
+    pairs = [pair for guides in readers.values() for pair in itertools.pairwise(guides)]
+    follows = sum(a.rpartition("-")[0] == b.rpartition("-")[0] and int(b[-2:]) == int(a[-2:]) + 1 for a, b in pairs)
+    assert 0.6 < follows / len(pairs) < 0.9
+
+    def views(treated: Any) -> int:
+        return sum(row["event_type"] == "content_view" for index in range(14) for row in whole().day(index, treated))
+
+    assert views({RECOMMENDATION: set(readers)}) > 1.2 * views({})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from reflexarc import Client, Config
 from reflexarc.testing import ManualClock
+from reflexarc_cli.demo.recommended import Sequences
 from reflexarc_cli.demo.stream import Item, Stream, open_stream
 from reflexarc_core.decision import Decision, Reason
 from reflexarc_core.errors import ReflexArcError, StorageError
@@ -98,6 +99,7 @@ class Device:
         events = scores = offline_scores = 0
         last: dict[str, Decision] = {}
         escalated: set[str] = set()
+        sequences = Sequences()
         for _, record in self.client.log.records(0):
             if isinstance(record, EventInput):
                 events += 1
@@ -106,6 +108,7 @@ class Device:
                 offline_scores += 0 if record.moment.online else len(record.scores)
             elif isinstance(record, DecisionOutput):
                 last[record.decision.decision_id] = record.decision
+                sequences.take(record.decision)
                 if record.decision.reason is Reason.ESCALATED:
                     escalated.add(record.decision.decision_id)
         reasons: dict[str, int] = {}
@@ -116,6 +119,7 @@ class Device:
             "events": events, "scores": scores, "offline_scored": offline_scores, "decisions": reasons,
             "offline_decisions": sum(1 for decision in last.values() if not decision.online),
             "escalations": len(escalated), "stats": stats, "errors": self.errors[:5],
+            "recommended": sequences.found.to_json(),
         }  # fmt: skip
 
     def close(self) -> dict[str, Any]:

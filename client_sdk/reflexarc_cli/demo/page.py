@@ -63,6 +63,7 @@ def _lines(found: Gathered) -> Iterator[str]:
             ("replayed", f"{found.days} days, the server stopped on {_days(*found.outage_days)}"),
             ("decided with the server away", f"{found.offline_decisions:,} decisions, {found.offline_scored:,} scores"),
             ("asked the server's heavier model", f"{found.escalations:,} decisions"),
+            ("recommended", _recommended(found)),
             ("kill -9", _kills(found)),
         ]
     )
@@ -108,12 +109,22 @@ def _model(model_id: str, model: dict[str, Any]) -> Iterator[str]:
         f"  {'':<18}on the device: {model['device_bytes']:,} bytes int8, AUC {_number(model.get('device_auc'))},"
         f" {_number(model.get('device_p50_us'), 1)} us a score"
     )
+    if "items" in model:
+        items = model["items"]
+        yield f"  {'':<18}ranks {items['items']:,} items by {items['dimension']} numbers each, {items['bytes']:,} bytes of these"
     for warning in model["warnings"]["device"]:
         yield f"  {'':<18}note: {warning}"
 
 
 def _days(first: int, last: int) -> str:
     return f"day {first}" if first == last else f"days {first} to {last}"
+
+
+def _recommended(found: Gathered) -> str:
+    held = found.recommended
+    if not held["shown"]:
+        return "nothing: no claim was over its line with confidence"
+    return f"{len(held['items']):,} different items, {held['shown']:,} times, {held['steps']:,} by a further step of a sequence"
 
 
 def _kills(found: Gathered) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reflexarc_cli.demo.recommended import Recommended
 from reflexarc_cli.demo.source import Source, cut_text
 from reflexarc_core.catalog import Catalog
 from reflexarc_server.log_reader import applied_event_ids
@@ -56,6 +57,7 @@ class Gathered:
     placebo: bool
     features_without_events: list[str]
     triggers_without_model: list[str]
+    recommended: dict[str, Any]
     device_errors: list[str] = field(default_factory=list)
     invariants: list[Invariant] = field(default_factory=list)
 
@@ -120,6 +122,7 @@ def gather(
         placebo=not source.reacts,
         features_without_events=list(training["features_without_events"]),
         triggers_without_model=_without_model(source.catalog, training["models"]),
+        recommended=Recommended.together(summary["recommended"] for summary in summaries).to_json(),
         device_errors=[error for summary in summaries for error in summary["errors"]],
     )
     gathered.invariants.extend(_check(gathered, len(acked), int(status["folded_count"]), status["decisions"]))
@@ -160,6 +163,9 @@ def _check(found: Gathered, acked_count: int, folded_count: int, server_decision
             f"{sum(server_decisions.values()):,} there, {sum(found.decisions.values()):,} here",
         ),
     ]
+    if found.recommended["shown"]:
+        shown, repeats = found.recommended["shown"], found.recommended["repeats"]
+        checked.append(Invariant("no sequence showed an item twice", repeats == 0, f"{repeats} of {shown:,} shown again"))
     if found.decisions:  # where no score is over its line, online or not, there is nothing to decide
         checked.append(
             Invariant("decisions were made with the server away", found.offline_decisions > 0, f"{found.offline_decisions:,}")

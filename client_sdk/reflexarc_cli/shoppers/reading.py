@@ -2,29 +2,34 @@
 
 Owns who reads, how much, and which guide comes next. SIMULATED, and pure: the same (seed, number) always reads the same.
 
-Some shoppers are readers. At most of their visits they read one to three guides, mostly the next ones of the series they are
-in; behind its end they go on with the series beside it. Now and then they read something from anywhere.
+Some of the shoppers who stay are readers. They read at most of their visits, and come to read on days on which they look for
+nothing else; mostly the next guides of the series they are in, behind its end those of the series beside it. Now and then they
+read something from anywhere.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reflexarc_cli.shoppers.person import Day
+from reflexarc_cli.shoppers.person import ENGAGED, Day, Temper
 
 CATEGORIES: Final = ("garden", "kitchen", "books", "toys", "sport", "music", "travel", "health")
 GUIDE_COUNT: Final = 24
 """Guides of one series; there is a series for each category."""
-READER_SHARE: Final = 0.4
-READS_CHANCE: Final = 0.9
+READER_SHARE: Final = 0.8
+STAYS_FADE_MAX: Final = 0.1
+"""Hazard of fading, a day, over which a shopper only passes by."""
+READS_CHANCE: Final = 0.8
 """At a visit of a reader."""
+COMES_TO_READ: Final = 0.16
+"""A day, of a reader without a visit."""
 STRAY_CHANCE: Final = 0.15
 """That a guide is from anywhere instead of the next one."""
 
 
-def is_reader(seed: int, number: int) -> bool:
+def is_reader(seed: int, number: int, temper: Temper) -> bool:
     """Whether shopper `number` is one."""
-    return random.Random(f"{seed}/reader/{number}").random() < READER_SHARE
+    return temper.fade_hazard < STAYS_FADE_MAX and random.Random(f"{seed}/reader/{number}").random() < READER_SHARE
 
 
 def reading_of(seed: int, number: int, days: Sequence[Day]) -> list[tuple[int, int]]:
@@ -33,8 +38,9 @@ def reading_of(seed: int, number: int, days: Sequence[Day]) -> list[tuple[int, i
     found: list[tuple[int, int]] = []
     before = 0
     for day in days:
-        reads, count = draw.random() < READS_CHANCE, draw.choice((1, 2, 2, 3))
-        now = count if day.visits and reads else 0
+        fate, count = draw.random(), draw.choice((1, 1, 2))
+        reads = fate < (READS_CHANCE if day.visits else COMES_TO_READ if day.stage == ENGAGED else 0.0)
+        now = count if reads else 0
         found.append((before, now))
         before += now
     return found

@@ -43,6 +43,8 @@ OFFER_VISIT_CHANCE: Final = 0.2
 READ_ON_CHANCE: Final = 0.1
 """A day, of a visit to read on that would not have been."""
 RECOMMENDATION_CLICK_CHANCE: Final = 0.35
+LOOKS_IN_CHANCE: Final = 0.04
+"""At a visit of somebody who is no reader, into one guide."""
 
 CHANNELS: Final = ("direct", "search", "social", "direct")
 
@@ -90,7 +92,7 @@ class ShopperWorld:
                 # Joining is spread over the history alone, so that a longer replay does not change the past.
                 temper = temper_of(seed, number, history_days + REPLAY_DAYS)
                 self._people[number] = temper, days_of(seed, number, temper, day_count)
-                if is_reader(seed, number):
+                if is_reader(seed, number, temper):
                     self._reading[number] = reading_of(seed, number, self._people[number][1])
 
     @property
@@ -167,7 +169,8 @@ class _RowMaker:
 
     def day(self, day: Day) -> None:
         """What happens without any action."""
-        if not (day.visits or day.opens):
+        comes_to_read = not day.visits and self._reading is not None and self._reading[1] > 0
+        if not (day.visits or day.opens or comes_to_read):
             return
         draw = self._begin("")
         if day.opens:
@@ -178,6 +181,8 @@ class _RowMaker:
                 self._add("email_click", link, draw.randrange(5_000, 60_000))
         if day.visits:
             self._visit(draw, "email" if day.clicks else draw.choice(CHANNELS), day.buys, day.asks)
+        elif comes_to_read and self._reading is not None:
+            self._read(draw, *self._reading)
 
     def return_visit(self) -> None:
         """The visit that a re-engagement brings, if it does today."""
@@ -222,7 +227,7 @@ class _RowMaker:
             self._interact(draw, kind, category)
         if self._reading is not None:
             self._read(random.Random(f"{self._seed}/{self._number}/{self._index}/{self._part}/reads"), *self._reading)
-        elif draw.random() < 0.18:
+        elif draw.random() < LOOKS_IN_CHANCE:
             seconds = round(draw.uniform(20, 400), 1)
             content = f"{category}-guide-{draw.randrange(12):02d}"
             self._add("content_view", {"content_id": content, "category": category, "time_spent": seconds}, 3_000)

@@ -55,6 +55,7 @@ def train_interest(
     acted: Mapping[str, Sequence[int]] | None = None,
     *,
     seed: int = 0,
+    version: int = 1,
     note: Note = lambda text: None,
 ) -> TrainedModel | NoData:
     """Train content interest from a log; both forms carry `items.bin`.
@@ -63,11 +64,17 @@ def train_interest(
     from: NoData. Raises ManifestError when a gate refuses the export.
     """
     with one_thread():
-        return _train(catalog, model, log, acted, seed, note)
+        return _train(catalog, model, log, acted, seed, version, note)
 
 
 def _train(
-    catalog: Catalog, model: ModelDefinition, log: History, acted: Mapping[str, Sequence[int]] | None, seed: int, note: Note
+    catalog: Catalog,
+    model: ModelDefinition,
+    log: History,
+    acted: Mapping[str, Sequence[int]] | None,
+    seed: int,
+    version: int,
+    note: Note,
 ) -> TrainedModel | NoData:
     started = time.perf_counter()
     interactions = of_history(log)
@@ -86,6 +93,7 @@ def _train(
         horizon_ms=CLAIM_HORIZON_MS,
         update_interval_ms=model.update_ms,
         seed=seed,
+        version=version,
     )
     trained = train_model(spec, dataset)
     if isinstance(trained, NoData):
