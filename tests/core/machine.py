@@ -17,7 +17,7 @@ from reflexarc_core.effect import Record as RecordEffect
 from reflexarc_core.engine import Engine
 from reflexarc_core.event import Event
 from reflexarc_core.model import GRID, LiveModel, Scored
-from reflexarc_core.policy import Cap
+from reflexarc_core.policy import Cap, Policy
 from reflexarc_core.record import (
     AnswerInput,
     CatalogInput,
@@ -85,6 +85,23 @@ class Wide(Drawing):
             covered = tuple(draw.sample(sorted(made), draw.choice((1, 2, 6))))
             caps["g"] = Cap(draw.randint(1, 3), window_ms=DAY, triggers=covered, scope="global")
         return replace(drawn, triggers={name: self._trigger(one) for name, one in made.items()}, caps=caps)
+
+
+class Narrow(Wide):
+    """Draws catalogs in which little is held back: a global cap over every trigger, a content sequence behind it, half of them
+    with no policy but a purpose, perhaps."""
+
+    def _catalog(self) -> Catalog:
+        drawn = super()._catalog()
+        triggers = {name: self._freer(one) for name, one in drawn.triggers.items()}
+        return replace(drawn, triggers=triggers, caps={"g": Cap(3, window_ms=DAY, scope="global")})
+
+    def _freer(self, trigger: Trigger) -> Trigger:
+        follows = trigger.follows or self._follows()
+        if self._draw.random() < 0.5:
+            return replace(trigger, follows=follows)
+        policy = Policy(purpose=self._maybe(0.5, lambda: "ads", ""), exempt=self._maybe(0.5, lambda: ("g",), ()))
+        return replace(trigger, policy=policy, follows=follows, dry_run=False)
 
 
 class World:
@@ -184,6 +201,15 @@ class World:
         given = LeaseInput(self._moment(), subject, "g", lease_id, tokens, self.engine.state.engine_time + life_ms)
         self.leases[lease_id] = given
         self._take(given)
+
+    def use(self, index: int, off: int | None, event_types: list[str]) -> None:
+        """What a lease's subject does, of one of the newest; off: as long behind its end, None for now."""
+        newest = list(self.leases.values())[-3:]
+        given = newest[index % len(newest)]
+        if off is not None:
+            self.now = max(self.now, given.expire_time + off)
+        for event_type in event_types:
+            self.event(event_type, given.subject, {"page_url": "/x"}, says={"risk": (0.9, 0.9), "intent": (0.9, 0.9)})
 
     def restart(self) -> None:
         """The host ends and starts again from a snapshot."""
