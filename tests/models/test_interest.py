@@ -78,6 +78,16 @@ def test_hostile_bytes_are_refused(data: st.DataObject) -> None:
     assert np.isfinite(found.vectors).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_damaged_byte_is_noticed(data: st.DataObject) -> None:
+    content = bytearray(factors(count=40).to_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(ManifestError):
+        ItemFactors.from_bytes(bytes(content))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -37,6 +37,9 @@ TUNING_EPOCH_COUNT: Final = 6
 
 WEIGHTS_TRIED: Final = (0.02, 0.1, 0.4)
 REGULARISERS_TRIED: Final = (1.0, 3.0, 10.0)
+STEPS_BEYOND_MAX: Final = 2
+STEP_GAIN_MIN: Final = 0.01
+"""Share of NDCG@100 that a step beyond what is tried must gain: on a plateau the last digit is chance."""
 DIMENSIONS_TRIED: Final = (16, 32, 64)
 FIRST_DIMENSION: Final = 32
 # (kind of links, how many of the last items speak, how much louder each is than the one behind it)
@@ -107,26 +110,47 @@ def tune(log: Interactions, seed: int, note: Note = lambda text: None) -> Intere
     best = InterestSettings(ials=replace(IalsSettings(), epoch_count=TUNING_EPOCH_COUNT, dimension=FIRST_DIMENSION))
     tried: dict[str, float] = {}
 
-    def better_of(candidates: list[IalsSettings]) -> IalsSettings:
-        found = [(check.of_factors(one), -place) for place, one in enumerate(candidates)]
-        for (value, _), one in zip(found, candidates, strict=True):
-            name = f"d={one.dimension} w0={one.unobserved_weight} reg={one.regulariser}"
-            tried[name] = round(value, 5)
-            note(f"{name}: NDCG@100 {value:.4f}")
-        return candidates[-max(found)[1]]
+    def value(one: IalsSettings) -> float:
+        name = f"d={one.dimension} w0={one.unobserved_weight:g} reg={one.regulariser:g}"
+        if name not in tried:
+            tried[name] = round(check.of_factors(one), 5)
+            note(f"{name}: NDCG@100 {tried[name]:.4f}")
+        return tried[name]
 
-    ials = better_of([replace(best.ials, unobserved_weight=w0) for w0 in WEIGHTS_TRIED])
-    ials = better_of([replace(ials, regulariser=regulariser) for regulariser in REGULARISERS_TRIED])
-    ials = better_of([replace(ials, dimension=dimension) for dimension in DIMENSIONS_TRIED])
+    ials = _climbed(best.ials, "unobserved_weight", WEIGHTS_TRIED, value)
+    ials = _climbed(ials, "regulariser", REGULARISERS_TRIED, value)
+    ials = max((replace(ials, dimension=dimension) for dimension in DIMENSIONS_TRIED), key=value)
     best = replace(best, ials=ials)
-    for settings, value in check.of_links(best):
+    for settings, reached in check.of_links(best):
         name = f"{settings.link_kind} window={settings.link_window} share={settings.link_share}"
-        if not tried or value > tried.get("fused", -1.0):
-            tried["fused"], best = round(value, 5), settings
-        tried[name] = round(value, 5)
+        if reached > tried.get("fused", -1.0):
+            tried["fused"], best = round(reached, 5), settings
+        tried[name] = round(reached, 5)
     note(f"{best.link_kind} links, share {best.link_share}: NDCG@100 {tried['fused']:.4f}")
     best = replace(best, diversity=check.diversity(best))
     return replace(best, ials=replace(best.ials, epoch_count=IalsSettings().epoch_count), tried=tried)
+
+
+def _climbed(base: IalsSettings, name: str, values: tuple[float, ...], value: Callable[[IalsSettings], float]) -> IalsSettings:
+    """The best of `values` (ascending) for one setting; from either end on, up to STEPS_BEYOND_MAX steps further out."""
+    ratio = values[1] / values[0]
+
+    def with_value(each: float) -> IalsSettings:
+        changed: dict[str, Any] = {name: each}
+        return replace(base, **changed)
+
+    candidates = [with_value(each) for each in values]
+    best = max(candidates, key=value)
+    for _ in range(STEPS_BEYOND_MAX):
+        if best is not candidates[0] and best is not candidates[-1]:
+            break
+        factor = 1.0 / ratio if best is candidates[0] else ratio
+        beyond = with_value(getattr(best, name) * factor)
+        if value(beyond) < value(best) * (1.0 + STEP_GAIN_MIN):
+            break
+        candidates.insert(0 if factor < 1.0 else len(candidates), beyond)
+        best = beyond
+    return best
 
 
 def _sampled(log: Interactions) -> Interactions:
