@@ -53,7 +53,8 @@ def catalog() -> Catalog:
     whole = load_catalog(None)
     models = {name: model for name, model in whole.models.items() if not model.items}
     triggers = {name: trigger for name, trigger in whole.triggers.items() if name != "content_recommendation"}
-    return replace(whole, models=models, triggers=triggers)
+    actions = {name: action for name, action in whole.actions.items() if name != "personalized_content_sequence"}
+    return replace(whole, models=models, triggers=triggers, actions=actions)
 
 
 @pytest.fixture(scope="module")
