@@ -57,7 +57,7 @@ class Bundle:
     def live_models(self) -> dict[str, LiveModel]:
         """What the engine is told of each model."""
         return {
-            model_id: LiveModel(artifact.digest, artifact.inputs, artifact.newest_label_time)
+            model_id: LiveModel(artifact.digest, artifact.inputs, artifact.newest_label_time, artifact.hours)
             for model_id, artifact in self.artifacts.items()
         }
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reflexarc_cli.progress import Progress
 from reflexarc_cli.retraining import Run, Schedule, chosen
+from reflexarc_cli.training_hours import with_hours
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError, ReflexArcError
 from reflexarc_core.interaction import INTEREST_STRENGTH
@@ -70,7 +72,9 @@ def train(
             held = live.get(model_id)
             if model_id in wanted:
                 with progress.stage(f"Training {model_id}", 1) as step:
-                    said, forms = unfinished.take(model_id) or _trained(catalog, model, log, acted, seed, held, now, gated)
+                    said, forms = unfinished.take(model_id) or _trained(
+                        catalog, model, log, acted, seed, held, now, gated, partial(with_hours, reader=reader, until=until)
+                    )
                     unfinished.keep(model_id, said, forms)
                     step(1)
                 report["models"][model_id] = said
@@ -94,12 +98,14 @@ def _trained(
     held: Live | None,
     now: int,
     gated: bool,
+    finish: Callable[[Catalog, TrainedModel, int], TrainedModel],
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """(what is reported, the artifact of each form that goes into the bundle: none where there is no model at all)."""
     version = held.server.version + 1 if held is not None else 1
     trained = _train_one(catalog, model, log, acted, seed, version, held)
     if isinstance(trained, NoData):
         return {"no_data": trained.reason}, _as_live(catalog, model, held)
+    trained = finish(catalog, trained, seed)
     verdict = judge(trained, held, now)
     said = _evidence(trained)
     said["verdict"] = {

@@ -7,7 +7,7 @@ from typing import Final
 
 from reflexarc_build.source import Mistake, Node
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.hours import waits
+from reflexarc_core.hours import WEEK_MS, waits
 from reflexarc_core.policy import Policy
 
 _WORDS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"))
@@ -45,7 +45,8 @@ def _triggers(catalog: Catalog, places: Mapping[str, Node]) -> Iterator[Mistake]
 def _longest_wait(policy: Policy) -> int:
     """How long an action may have to wait for its hours, ms; 0 where it is dropped or never held."""
     quiet = policy.quiet if policy.quiet_then == "hold" else ()
-    return max((held for held in waits(quiet, policy.window) if held is not None), default=0)
+    own = WEEK_MS if policy.best_hours else 0
+    return max((held for held in waits(quiet, policy.window) if held is not None), default=0) + own
 
 
 def _words(ms: int) -> str:

@@ -50,6 +50,10 @@ def read_cap(what: str, node: Node, mistakes: Mistakes, *, shared: Mapping[str, 
     )
 
 
+BEST_HOURS: Final = "optimal_purchase_window"
+"""In place of hours: those of the week in which the subject itself buys."""
+
+
 class PolicyReader:
     """Reads the policy fields of one trigger."""
 
@@ -71,6 +75,8 @@ class PolicyReader:
         exempt = reading.names("exempt")
         reading.known("exempt", exempt, self.caps, "cap")
         quiet, quiet_then = self._quiet(reading)
+        node = reading.node_of("window")
+        best_hours = node is not None and node.value == BEST_HOURS
         policy = Policy(
             cooldown_ms=reading.duration_ms("cooldown"),
             purpose=reading.text("purpose"),
@@ -84,7 +90,8 @@ class PolicyReader:
             priority=self._priority(reading),
             quiet=quiet,
             quiet_then=quiet_then,
-            window=self._hours(reading, "window"),
+            window=() if best_hours else self._hours(reading, "window"),
+            best_hours=best_hours,
             hold_ms_max=reading.duration_ms("hold", HOLD_MS),
             variants=self._variants(reading, unit),
             group=self._group(reading, unit),

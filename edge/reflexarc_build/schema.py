@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from reflexarc_build.models import ALGORITHMS, LABELS
-from reflexarc_build.policies import DAYS
+from reflexarc_build.policies import BEST_HOURS, DAYS
 from reflexarc_build.triggers import FOLLOW_COUNT_MAX, OUTCOMES
 from reflexarc_core.aggregation import KINDS
 from reflexarc_core.event import PROPERTY_TYPES
@@ -126,7 +126,8 @@ def _trigger(names: dict[str, Any]) -> dict[str, Any]:
             "holdout": _SHARE, "holdout_unit": {"enum": list(UNITS)}, "holdout_group": _TEXT,
             "reentry": {"enum": list(REENTRIES)}, "exit": names, "exempt": names, "cap": _cap(names, shared=False),
             "slot": _TEXT, "priority": _whole(-PRIORITY_MAX, PRIORITY_MAX),
-            "quiet": _hours({"then": {"enum": ["hold", "drop"]}}), "window": _hours({}),
+            "quiet": _hours({"then": {"enum": ["hold", "drop"]}}),
+            "window": {"anyOf": [*_hours({})["anyOf"], {"const": BEST_HOURS}]},
             "variants": _named(variant), "group": group, "description": _TEXT,
         },
         "action",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reflexarc_build.cel import check_expression
 from reflexarc_build.names import event_names
 from reflexarc_build.patterns import PatternReader
-from reflexarc_build.policies import PolicyReader
+from reflexarc_build.policies import BEST_HOURS, PolicyReader
 from reflexarc_build.source import Mistakes, Node, Reading, nearest
 from reflexarc_core.condition import CheckedExpression, claim_is_turned, compare_lines, line_misuse
 from reflexarc_core.condition.types import CelType
@@ -76,6 +76,11 @@ class TriggerReader:
         waits = any(reading.node_of(name) is not None for name in ("pattern", "inactive", "segment_entered", "segment_left"))
         condition = self._condition(reading, seen, required=not waits)
         policy = self._policies.read(reading)
+        if policy.best_hours and not any(m.label is not None and m.label.kind == "purchase" for m in self.models.values()):
+            message = f"trigger {trigger_id}: window: {BEST_HOURS}, and no model foresees purchases"
+            self.mistakes.add(
+                reading.node_of("window") or node, message, "declare a model whose label is purchase, or write hours"
+            )
         goal = self._goal(reading)
         follows = self._follows(reading)
         escalate = reading.text("escalate", "when_unsure", one_of=ESCALATIONS)

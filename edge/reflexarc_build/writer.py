@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from reflexarc_build.policies import DAYS
+from reflexarc_build.policies import BEST_HOURS, DAYS
 from reflexarc_build.source import UNITS_MS
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.condition import CheckedExpression
@@ -168,7 +168,7 @@ def _policy(one: Policy) -> Source:
         "slot": one.slot,
         "priority": one.priority or None,
         "quiet": quiet,
-        "window": [_hours(hours) for hours in one.window],
+        "window": BEST_HOURS if one.best_hours else [_hours(hours) for hours in one.window],
         "hold": _time(one.hold_ms_max, zero=True),
         "variants": variants,
         "group": None if group is None else {"name": group.name, "from": group.low, "to": group.high},

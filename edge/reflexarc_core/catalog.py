@@ -96,6 +96,16 @@ class Catalog:
             sorted({line.line for trigger in self.triggers.values() for line in trigger.lines if line.model_id == model_id})
         )
 
+    def weeks_of(self, trigger: Trigger) -> str:
+        """The model whose hours of the week a trigger waits for: of its lines' models that foresee purchases the first, else the
+        catalog's first such model by name; empty where there is none.
+        """
+        buying = [
+            name for name, model in sorted(self.models.items()) if model.label is not None and model.label.kind == "purchase"
+        ]
+        lined = [line.model_id for line in trigger.lines if line.model_id in buying]
+        return (lined or buying or [""])[0]
+
     def model_of_output(self, name: str) -> ModelDefinition | None:
         """The model whose output (or factors) stands under this bare name in conditions."""
         for model in self.models.values():

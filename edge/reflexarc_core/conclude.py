@@ -12,9 +12,10 @@ from typing import Any, Final
 from reflexarc_core.condition import EvaluationError
 from reflexarc_core.decision import Decision, Reason, ScoreEvidence
 from reflexarc_core.effect import Act, Effect, RequestScore
-from reflexarc_core.hours import MINUTE_MS, WEEK_MS, Hours, opens_at
+from reflexarc_core.hours import MINUTE_MS
 from reflexarc_core.ledger import HeldAction, Journey, Lease
 from reflexarc_core.model import Scored
+from reflexarc_core.opening import NO_HOURS, opens_next, window_of
 from reflexarc_core.operands import said
 from reflexarc_core.plan import Course, Plan
 from reflexarc_core.policy import HELD_OUT, Cap, cooldown_left_ms
@@ -270,10 +271,12 @@ class Case:
         self.shown = tuple(self.held.operands.outputs[name][0] for name in self.course.progressions)
         without = f"payload without {', '.join(absent)}" if absent else ""
         policy = trigger.policy
-        if policy.quiet or policy.window:
+        if policy.quiet or policy.window or policy.best_hours:
             closed = self._closed(without, assignment, payload, begins)
             if closed is not None:
                 return [closed]
+            if policy.best_hours and self.course.hours is None:
+                without = "; ".join(part for part in (without, NO_HOURS) if part)
         fired = self.record(Reason.FIRED, without, assignment, payload, now + trigger.life_ms if trigger.life_ms else 0)
         if self._is_dry():
             return [fired]
@@ -398,7 +401,7 @@ class Case:
         policy = self.trigger.policy
         if not self.moment.trusted:
             return self.record(Reason.CLOCK_UNTRUSTED, "its hours are not known", assignment)
-        due_time = opens_next(policy.quiet, policy.window, self.moment, self.now)
+        due_time = opens_next(policy.quiet, window_of(self.course, self.subject), self.moment, self.now)
         if due_time == self.now:
             return None
         local = self.now + self.moment.offset_minutes * MINUTE_MS
@@ -418,18 +421,6 @@ def mode_of(plan: Plan, trigger: Trigger, subject_key: str) -> str:
     if plan.test_subjects and subject_key in plan.test_subjects:
         return "test"
     return DRY_RUN if trigger.dry_run else ""
-
-
-def opens_next(quiet: tuple[Hours, ...], window: tuple[Hours, ...], moment: Moment, now: int) -> int:
-    """Engine time (ms) at which an action may be looked at again: `now` when it may act. Hours that leave no moment, which no
-    build lets through, are looked at again in a week.
-
-    No later than the next change of the local offset, behind which the hours lie elsewhere.
-    """
-    shift = moment.offset_minutes * MINUTE_MS
-    opens = opens_at(quiet, window, now + shift)
-    due_time = now + WEEK_MS if opens is None else opens - shift
-    return min(due_time, moment.next_offset_time) if now < moment.next_offset_time else due_time
 
 
 def begin_journey(trigger: Trigger, subject: SubjectState, fired: Decision, now: int, shown: tuple[str, ...]) -> None:

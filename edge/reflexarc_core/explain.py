@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reflexarc_core.conclude import Case, opens_next
+from reflexarc_core.conclude import Case
 from reflexarc_core.condition import Clause
 from reflexarc_core.condition import explain as explain_condition
 from reflexarc_core.decision import ScoreEvidence
+from reflexarc_core.opening import opens_next, window_of
 from reflexarc_core.operands import operands
 from reflexarc_core.plan import Plan
 from reflexarc_core.policy import Cap
@@ -86,7 +87,7 @@ def _checks(case: Case) -> Iterator[Check]:
             trigger.trigger_id, case.unit_id(policy.holdout.unit)
         )
         yield Check("holdout", "HOLDOUT" if side == "holdout" else "", side)
-    if policy.quiet or policy.window:
+    if policy.quiet or policy.window or policy.best_hours:
         yield _hours(case)
 
 
@@ -125,7 +126,7 @@ def _hours(case: Case) -> Check:
     policy, moment = case.trigger.policy, case.moment
     if not moment.trusted:
         return Check("hours", "CLOCK_UNTRUSTED", "")
-    opens = opens_next(policy.quiet, policy.window, moment, case.now)
+    opens = opens_next(policy.quiet, window_of(case.course, case.subject), moment, case.now)
     return Check("hours", "", "open") if opens == case.now else Check("hours", "QUIET_HOURS", f"looked at again at {opens}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from reflexarc_core.event import Event
 from reflexarc_core.feature_source import forget
+from reflexarc_core.hours import MINUTE_MS
 from reflexarc_core.interaction import interact, interaction_of
 from reflexarc_core.plan import Arrival
 from reflexarc_core.state import SubjectState
@@ -32,3 +33,7 @@ def fold_event(subject: SubjectState, event: Event, arrival: Arrival, now: int) 
         found = interaction_of(event_type, properties, items)
         if found is not None:
             interact(subject.interactions_of(model_id), *found)
+    for model_id in arrival.weeks:
+        offset = event.context.get("offset_minutes")  # an event that does not say its own is taken as UTC
+        local = event_time + offset * MINUTE_MS if isinstance(offset, int) else event_time
+        subject.week_of(model_id).happened(local)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+from reflexarc_core.purchase_window import Intensity
 from reflexarc_core.value import frozen
 
 GRID: Final = 65_536
@@ -87,12 +88,14 @@ class LiveModel:
     """What is live of a model on this host.
 
     inputs: feature names in vector order (features without data in training are left out of it).
-    newest_label_time: when the newest calibration label matured, ms; calibration age counts from here.
+    newest_label_time: when the newest calibration label matured, ms; calibration age counts from here. hours: when in the week
+    people do what it foresees, None where that was not learned.
     """
 
     artifact_digest: str
     inputs: tuple[str, ...]
     newest_label_time: int = 0
+    hours: Intensity | None = None
 
 
 @frozen

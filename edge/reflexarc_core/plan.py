@@ -18,6 +18,7 @@ from reflexarc_core.feature_source import Fold, Read, compile_read
 from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import ABSENT, LiveModel, ModelDefinition, Output, output_of
 from reflexarc_core.policy import Cap, Policy
+from reflexarc_core.purchase_window import Intensity
 from reflexarc_core.reads import Reads
 from reflexarc_core.segment import Watch, Watched
 from reflexarc_core.template import Payload, expressions
@@ -39,6 +40,7 @@ class Course:
     cap) of each that covers it, its own first. is_governed: whether anything but a cooldown and a holdout may hold it back behind
     its confidence. has_mode: whether a decision of it may count in no result. ranking: those of `models` that rank items.
     progressions: names of ranked items that its condition or a payload reads: without one of them there is nothing to show.
+    weeks_of: the model whose hours of the week it waits for, empty for none; hours: what was learned of them, None for nothing.
     """
 
     trigger: Trigger
@@ -55,6 +57,8 @@ class Course:
     has_mode: bool
     ranking: tuple[str, ...] = ()
     progressions: tuple[str, ...] = ()
+    weeks_of: str = ""
+    hours: Intensity | None = None
 
 
 @frozen
@@ -108,7 +112,7 @@ class Arrival:
     folds: (key property, its layout, fold) of the layouts that listen to it. scorings: models that score on it, and
     scored: their ids. features: all that those models, and the conditions behind them, read of the vector. followers: patterns
     that it may move. exits: triggers that a subject leaves by it. watched: segments that it may lead into, or out of.
-    items: (model that it tells of an item, its `items`).
+    items: (model that it tells of an item, its `items`). weeks: models that foresee it, for whose triggers its hour counts.
     """
 
     is_declared: bool
@@ -120,6 +124,7 @@ class Arrival:
     exits: tuple[Trigger, ...]
     watched: tuple[Watched, ...]
     items: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    weeks: tuple[str, ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -150,6 +155,8 @@ class Plan:
         declared = [(name, catalog.models[name]) for name in sorted(models) if name in catalog.models]
         self.models = {name: model for name, model in declared if name in self.ranking or not model.items}
         self.live = {name: models[name] for name in self.models}
+        waiting = sorted({catalog.weeks_of(t) for t in self.triggers.values() if t.policy.best_hours})
+        self._weeks = {name: label.events for name in waiting if name and (label := catalog.models[name].label) is not None}
         self.followers = {name: Follower(name, t.pattern) for name, t in self.triggers.items() if t.pattern is not None}
         self.test_subjects = frozenset(catalog.test_subjects)
         self.leased_caps = tuple(sorted(n for n, cap in catalog.caps.items() if cap.scope == "global" and placement == "edge"))
@@ -354,6 +361,7 @@ class Plan:
             exits=exits,
             watched=watched,
             items=tuple((name, m.items) for name, m in self.ranking.items() if m.items and event_type in m.items),
+            weeks=tuple(name for name, events in self._weeks.items() if event_type in events),
         )
 
     def _course(self, trigger: Trigger) -> Course:
@@ -369,6 +377,7 @@ class Plan:
                 if live.newest_label_time:
                     aging.append((line.model_id, live.newest_label_time + self.models[line.model_id].calibration_age_max_ms))
         inputs = list(dict.fromkeys(inputs))
+        week_model = self.catalog.weeks_of(trigger) if trigger.policy.best_hours else ""
         stale_ms = {name: feature.stale_ms for name, feature in self.remote_features.items() if feature.stale_ms}
         sent = tuple((name, stale_ms[name]) for name in inputs if name in stale_ms)
         return Course(
@@ -386,6 +395,8 @@ class Plan:
             has_mode=trigger.dry_run or bool(self.test_subjects),
             ranking=tuple(line.model_id for line in trigger.lines if line.model_id in self.ranking),
             progressions=tuple(m.progression for m in self.ranking.values() if m.progression in reads.outputs),
+            weeks_of=week_model,
+            hours=self.live[week_model].hours if week_model in self.live else None,
         )
 
     def _is_governed(self, trigger: Trigger) -> bool:

@@ -128,7 +128,8 @@ class Policy:
     cap: the trigger's own. exempt: names of the catalog's caps that do not count it and do not hold it.
     slot, priority: of the triggers that one cause brings to the same slot only the one of highest priority acts.
     quiet: hours in which nothing is done; quiet_then: `hold` (until they end) or `drop`. window: hours outside of which an action
-    waits for the next one. hold_ms_max: how long an action may wait, then it expires.
+    waits for the next one. best_hours: such hours are those of the week in which the subject itself does what the trigger's model
+    foresees (`window: optimal_purchase_window`). hold_ms_max: how long an action may wait, then it expires.
     """
 
     cooldown_ms: int = 0
@@ -144,6 +145,7 @@ class Policy:
     quiet: tuple[Hours, ...] = ()
     quiet_then: str = "hold"
     window: tuple[Hours, ...] = ()
+    best_hours: bool = False
     hold_ms_max: int = HOLD_MS
     variants: Variants | None = None
     group: Group | None = None

@@ -13,10 +13,11 @@ come in. Reads no clock and no time-zone database (rule 15): an hour is one of l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from reflexarc_core.errors import DefinitionError
-from reflexarc_core.hours import DAY_MS, WEEK_MS
+from reflexarc_core.hours import DAY_MS, WEEK_MS, Hours
 from reflexarc_core.value import frozen
 
 HOUR_MS: Final = 3_600_000
@@ -42,6 +43,31 @@ class Intensity:
     near: tuple[int, ...]
     daily: tuple[int, ...]
     strength: int
+
+
+@dataclass(slots=True)
+class Week:
+    """What is kept of one subject: hour of the local week -> occasions. last: the local hour that counted last, since 1970."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    last: int = -1
+
+    def happened(self, local: int) -> None:
+        """It did it at this local time (ms): several times in one hour are one occasion."""
+        number = local // HOUR_MS
+        if number != self.last:
+            self.last = number
+            hour = hour_of_week(local)
+            self.counts[hour] = min(self.counts.get(hour, 0) + 1, COUNT_MAX)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"counts": [[hour, count] for hour, count in sorted(self.counts.items())], "last": self.last}
+
+    @staticmethod
+    def from_plain(kept: Mapping[str, Any]) -> Week:
+        """What `to_plain` made."""
+        return Week(dict(kept["counts"]), kept["last"])
 
 
 def check(intensity: Intensity) -> None:
@@ -88,10 +114,7 @@ def best_hours(intensity: Intensity, counts: Mapping[int, int], count: int = CHO
     return tuple(sorted(sorted(range(HOURS_OF_WEEK), key=lambda hour: (-found[hour], hour))[:count]))
 
 
-def opens_in_hours(hours: Sequence[int], local: int) -> int:
-    """The first local time (ms) from this one on that lies in one of these hours of the week, of which there is at least one."""
-    this = hour_of_week(local)
-    if this in hours:
-        return local
-    wait = min((hour - this) % HOURS_OF_WEEK for hour in hours)
-    return local // HOUR_MS * HOUR_MS + wait * HOUR_MS
+def stretches(hours: Sequence[int]) -> tuple[Hours, ...]:
+    """Hours of the week as a policy has them: an hour each, on its day."""
+    minutes = [(hour // HOURS_OF_DAY, hour % HOURS_OF_DAY * 60) for hour in hours]
+    return tuple(Hours(begin, (begin + 60) % (HOURS_OF_DAY * 60), (day,)) for day, begin in minutes)

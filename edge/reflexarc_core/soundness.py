@@ -113,6 +113,7 @@ def _check_trigger(catalog: Catalog, trigger: Trigger) -> None:
     for step in trigger.follows:
         _check_times(f"{what}: follow", step, "wait_ms")
     _check_policy(what, trigger.policy)
+    _must(not trigger.policy.best_hours or bool(catalog.weeks_of(trigger)), f"{what}: waits for hours that no model foresees")
 
 
 def _check_followed(what: str, names: Iterable[str], catalog: Catalog) -> None:
@@ -147,6 +148,7 @@ def _check_policy(what: str, policy: Policy) -> None:
         _check_cap(f"{what}: cap", policy.cap)
     for stretches in (policy.quiet, policy.window):
         _must(len(stretches) <= STRETCH_COUNT_MAX, f"{what}: {len(stretches)} stretches of hours, at most {STRETCH_COUNT_MAX}")
+    _must(not (policy.best_hours and policy.window), f"{what}: a window of its own, and the subject's")
     for hours in (*policy.quiet, *policy.window):
         _check_hours(what, hours)
     for split in (policy.holdout, policy.variants, policy.group):

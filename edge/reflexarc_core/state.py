@@ -18,6 +18,7 @@ from reflexarc_core.feature_source import Older
 from reflexarc_core.interaction import Interactions
 from reflexarc_core.ledger import Ledger, event_back
 from reflexarc_core.model import LiveModel, Scored
+from reflexarc_core.purchase_window import Week
 from reflexarc_core.segment import Flows, Membership, membership_back, membership_plain
 from reflexarc_core.value import changeable
 
@@ -64,6 +65,7 @@ class SubjectState:
     in the order in which subjects were last touched. ledger: what patterns and policies remember, None for nothing.
     membership: of the segments that are followed, None where none of them can concern it yet.
     interactions: model that ranks items -> the items engaged with; None for nothing.
+    weeks: model -> when in the week it did what the model foresees, kept where a trigger waits for it; None for nothing.
     older: sums that follow from the vector; no snapshot holds them.
     """
 
@@ -82,6 +84,7 @@ class SubjectState:
     ledger: Ledger | None = None
     membership: Membership | None = None
     interactions: dict[str, Interactions] | None = None
+    weeks: dict[str, Week] | None = None
     older: Older = field(default_factory=dict, compare=False)
 
     def to_plain(self) -> dict[str, Any]:
@@ -106,6 +109,8 @@ class SubjectState:
             kept["membership"] = membership_plain(self.membership)
         if self.interactions:
             kept["interactions"] = {name: [list(pair) for pair in held.items()] for name, held in self.interactions.items()}
+        if self.weeks:
+            kept["weeks"] = {name: week.to_plain() for name, week in self.weeks.items()}
         return kept
 
     def cells(self, key: str, value: str, layout: Layout) -> list[float]:
@@ -131,6 +136,12 @@ class SubjectState:
             self.interactions = {}
         return self.interactions.setdefault(model_id, {})
 
+    def week_of(self, model_id: str) -> Week:
+        """The week of one model, made when there is none."""
+        if self.weeks is None:
+            self.weeks = {}
+        return self.weeks.setdefault(model_id, Week())
+
     @staticmethod
     def from_plain(kept: dict[str, Any]) -> SubjectState:
         interactions = {name: dict(held) for name, held in kept.get("interactions", {}).items()}
@@ -150,6 +161,7 @@ class SubjectState:
             ledger=Ledger.from_plain(kept["ledger"]) if "ledger" in kept else None,
             membership=membership_back(kept["membership"]) if "membership" in kept else None,
             interactions=interactions or None,
+            weeks={name: Week.from_plain(week) for name, week in kept["weeks"].items()} if "weeks" in kept else None,
         )
 
 

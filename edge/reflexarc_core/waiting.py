@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Final
 
 from reflexarc_core.bucket import stable_id
-from reflexarc_core.conclude import PAUSE_ALL, Case, begin_journey, opens_next
+from reflexarc_core.conclude import PAUSE_ALL, Case, begin_journey
 from reflexarc_core.decision import Reason
 from reflexarc_core.effect import Act, Effect
 from reflexarc_core.evaluate import Cause
 from reflexarc_core.event import Event
 from reflexarc_core.ledger import HeldAction, Journey
+from reflexarc_core.opening import opens_next, window_of
 from reflexarc_core.operands import operands
 from reflexarc_core.plan import Plan
 from reflexarc_core.record import DecisionOutput, Moment
@@ -39,7 +40,8 @@ def released(plan: Plan, state: State, subject: SubjectState, held: HeldAction, 
         return [ended(state, held, *ends, moment)]
     assert trigger is not None
     policy = trigger.policy
-    due_time = opens_next(policy.quiet, policy.window, moment, now) if moment.trusted else now + UNTRUSTED_WAIT_MS
+    window = window_of(plan.course(trigger), subject)
+    due_time = opens_next(policy.quiet, window, moment, now) if moment.trusted else now + UNTRUSTED_WAIT_MS
     if due_time > now:
         held.due_time = due_time
         return []

@@ -17,14 +17,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from reflexarc_core.errors import ManifestError, StorageError
+from reflexarc_core.errors import DefinitionError, ManifestError, StorageError
 from reflexarc_core.model import GRID
+from reflexarc_core.plain import from_plain
+from reflexarc_core.purchase_window import Intensity, check
 from reflexarc_models.tables import segment_of
 
 FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.onnx"
 PARITY_FILE: Final = "parity.json"
+HOURS_FILE: Final = "hours.json"
+"""When in the week people do what the model foresees (`reflexarc_core.purchase_window`); only some models have it."""
 
 OBLIVIOUS_INT8: Final = "oblivious-int8"
 ONNX_FOREST: Final = "onnx-forest"
@@ -126,6 +130,12 @@ class Artifact:
             raise StorageError(f"cannot write the artifact to {folder}: {error.strerror}") from error
 
     @property
+    def hours(self) -> Intensity | None:
+        """When in the week people do what it foresees, from HOURS_FILE; None where that was not learned."""
+        content = self.files.get(HOURS_FILE)
+        return None if content is None else _hours(content)
+
+    @property
     def download_bytes(self) -> int:
         """What a host that takes this artifact downloads, manifest included."""
         return sum(len(content) for content in self.files.values())
@@ -151,6 +161,16 @@ def assemble(manifest: Mapping[str, Any], payload: Mapping[str, bytes]) -> Artif
     listing = {name: {"bytes": len(content), "sha256": sha256_hex(content)} for name, content in payload.items()}
     whole = canonical_json({**manifest, "files": listing})
     return Artifact.from_files({MANIFEST_FILE: whole, **payload})
+
+
+def _hours(content: bytes) -> Intensity:
+    """Raises ManifestError for a file that holds no such hours."""
+    try:
+        found = from_plain(Intensity, json.loads(content))
+        check(found)
+    except (ValueError, RecursionError, DefinitionError) as error:
+        raise ManifestError(f"{HOURS_FILE} does not hold the hours of a week: {error}") from error
+    return found
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -214,6 +234,7 @@ def _checked(manifest: dict[str, Any], digest: str, files: Mapping[str, bytes]) 
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(f"the manifest is incomplete: {error!r}") from error
+    _ = artifact.hours  # a host must not find out when it decides
     wrong = _first_wrong(artifact)
     if wrong:
         raise ManifestError(f"the manifest of {artifact.model_id} contradicts itself: {wrong}")

@@ -46,7 +46,7 @@ class Bundle:
     def live_models(self) -> dict[str, LiveModel]:
         """What a server's engine is told of each model: the heavier form."""
         return {
-            model_id: LiveModel(artifact.digest, artifact.inputs, artifact.newest_label_time)
+            model_id: LiveModel(artifact.digest, artifact.inputs, artifact.newest_label_time, artifact.hours)
             for model_id, artifact in self.artifacts["server"].items()
         }
 

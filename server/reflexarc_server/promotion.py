@@ -105,7 +105,7 @@ class Promotion:
 
 def _try_out(catalog: Catalog, placement: str, artifacts: Mapping[str, Artifact]) -> None:
     """Plan it as a host of that placement does, every trigger of it. Raises DefinitionError naming the trigger."""
-    models = {name: LiveModel(held.digest, held.inputs, held.newest_label_time) for name, held in artifacts.items()}
+    models = {name: LiveModel(held.digest, held.inputs, held.newest_label_time, held.hours) for name, held in artifacts.items()}
     plan = Plan(catalog, placement, models)
     for model_id in plan.models:
         plan.scoring(model_id)

@@ -1,21 +1,25 @@
 """The hours of the week in which a subject acts: whole numbers, turned round the week, everybody's where nothing is known."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexarc_core.errors import DefinitionError
+from reflexarc_core.hours import opens_at
 from reflexarc_core.purchase_window import (
     CHOSEN_COUNT,
     HOUR_MS,
     HOURS_OF_WEEK,
     SCALE,
     Intensity,
+    Week,
     best_hours,
     check,
     hour_of_week,
-    opens_in_hours,
     scores,
+    stretches,
 )
 
 EVEN = tuple([SCALE // HOURS_OF_WEEK] * HOURS_OF_WEEK)
@@ -70,10 +74,19 @@ def test_the_best_hours_are_a_few_and_many_events_have_the_say(counts: dict[int,
 
 @given(local=st.integers(0, 1 << 42), hours=st.sets(st.integers(0, HOURS_OF_WEEK - 1), min_size=1, max_size=6))
 def test_the_next_of_some_hours_is_within_a_week_and_none_lies_before_it(local: int, hours: set[int]) -> None:
-    opens = opens_in_hours(sorted(hours), local)
+    opens = opens_at((), stretches(sorted(hours)), local)
+    assert opens is not None
     assert local <= opens < local + 7 * 24 * HOUR_MS
     assert hour_of_week(opens) in hours
     assert not any(hour_of_week(at) in hours for at in range(local, opens, HOUR_MS // 2))
+
+
+def test_several_times_in_one_hour_count_once_and_a_week_comes_back_as_it_was() -> None:
+    week = Week()
+    for minute in (0, 59, 60, 61, 7 * 24 * 60, 7 * 24 * 60 + 5):
+        week.happened(MONDAY + minute * 60_000)
+    assert week.counts == {0: 2, 1: 1}
+    assert Week.from_plain(json.loads(json.dumps(week.to_plain()))) == week
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from model_worlds import LINES, trained
 
 from reflexarc_core.errors import DefinitionError, ManifestError
 from reflexarc_core.model import GRID
+from reflexarc_core.plain import to_plain
+from reflexarc_core.purchase_window import HOURS_OF_WEEK, SCALE, Intensity
 from reflexarc_models.artifact import (
+    HOURS_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     PARITY_FILE,
@@ -21,6 +24,7 @@ from reflexarc_models.artifact import (
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ONNXRUNTIME, ArtifactScorer, self_test
 from reflexarc_models.tables import confidence_table
+from reflexarc_models.train.compose import with_file
 
 
 @pytest.fixture
@@ -165,3 +169,12 @@ def test_a_scorer_takes_a_new_artifact_as_a_new_scorer(device: Artifact) -> None
     first = ArtifactScorer({"churn": device})
     second = first.with_artifact(publish_tables(device, [0.6]))
     assert first.artifact("churn").digest == device.digest != second.artifact("churn").digest
+
+
+def test_hours_of_the_week_are_checked_when_an_artifact_is_read(device: Artifact) -> None:
+    hours = Intensity((SCALE // HOURS_OF_WEEK,) * HOURS_OF_WEEK, (SCALE // 2, SCALE // 4), (), 3)
+    assert device.hours is None
+    assert with_file(device, HOURS_FILE, canonical_json(to_plain(hours))).hours == hours
+    for wrong in (b"", b"[]", b"{}", b'{"everybody":[1],"near":[],"daily":[],"strength":1}', b"[" * 100_000, b"\xff"):
+        with pytest.raises(ManifestError, match=HOURS_FILE):
+            with_file(device, HOURS_FILE, wrong)

@@ -239,7 +239,7 @@ class Reference(Searches):
         """Checks 13 to 16."""
         policy, here = trigger.policy, self._here
         local = here.now + here.given.moment.offset_minutes * MINUTE
-        if (policy.quiet or policy.window) and not here.given.moment.trusted:
+        if (policy.quiet or policy.window or policy.best_hours) and not here.given.moment.trusted:
             made = replace(made, reason="CLOCK_UNTRUSTED")
         elif policy.quiet_then == "drop" and is_quiet(policy.quiet, local):
             made = replace(made, reason="QUIET_HOURS")

@@ -161,6 +161,7 @@ class LiveModel(_message.Message):
     ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     NEWEST_LABEL_TIME_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
     artifact_digest: _builtins.str
     """SHA-256 (hex) of the artifact's manifest."""
     newest_label_time: _builtins.int
@@ -169,17 +170,62 @@ class LiveModel(_message.Message):
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the features it reads, in vector order."""
 
+    @_builtins.property
+    def hours(self) -> Global___HoursOfWeek:
+        """When in the week people do what it foresees. Absent where that was not learned."""
+
     def __init__(
         self,
         *,
         artifact_digest: _builtins.str = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         newest_label_time: _builtins.int = ...,
+        hours: Global___HoursOfWeek | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hours", b"hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "inputs", b"inputs", "newest_label_time", b"newest_label_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "hours", b"hours", "inputs", b"inputs", "newest_label_time", b"newest_label_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiveModel: _TypeAlias = LiveModel  # noqa: Y015
+
+@_typing.final
+class HoursOfWeek(_message.Message):
+    """When in the local week people do something, and how far one person is told apart from all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVERYBODY_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
+    DAILY_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    strength: _builtins.int
+    """How many occasions of one person weigh as much as everybody."""
+    @_builtins.property
+    def everybody(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each hour of the local week, from Monday 00:00, everybody's share in 1/65536: 168 numbers, none 0."""
+
+    @_builtins.property
+    def near(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What one occasion adds to hours by their distance round the week, in 1/65536, from distance 0; far ones left out."""
+
+    @_builtins.property
+    def daily(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The same by the distance round the day, for that hour of every day."""
+
+    def __init__(
+        self,
+        *,
+        everybody: _abc.Iterable[_builtins.int] | None = ...,
+        near: _abc.Iterable[_builtins.int] | None = ...,
+        daily: _abc.Iterable[_builtins.int] | None = ...,
+        strength: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["daily", b"daily", "everybody", b"everybody", "near", b"near", "strength", b"strength"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoursOfWeek: _TypeAlias = HoursOfWeek  # noqa: Y015

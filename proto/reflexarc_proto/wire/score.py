@@ -7,6 +7,7 @@ from typing import Final
 
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.model import LiveModel, Scored
+from reflexarc_core.purchase_window import Intensity
 from reflexarc_proto.v1 import score_pb2, scoring_service_pb2
 
 INPUT_COUNT_MAX: Final = 256
@@ -62,12 +63,23 @@ def result_from_proto(model_id: str, artifact_digest: str, message: scoring_serv
 
 def live_model_to_proto(live: LiveModel) -> score_pb2.LiveModel:
     """The message of what is live of a model."""
-    return score_pb2.LiveModel(artifact_digest=live.artifact_digest, inputs=live.inputs, newest_label_time=live.newest_label_time)
+    found = score_pb2.LiveModel(
+        artifact_digest=live.artifact_digest, inputs=live.inputs, newest_label_time=live.newest_label_time
+    )
+    if live.hours is not None:
+        held = live.hours
+        hours = score_pb2.HoursOfWeek(everybody=held.everybody, near=held.near, daily=held.daily, strength=held.strength)
+        found.hours.CopyFrom(hours)
+    return found
 
 
 def live_model_from_proto(message: score_pb2.LiveModel) -> LiveModel:
     """What is live of a model."""
-    return LiveModel(message.artifact_digest, tuple(message.inputs), message.newest_label_time)
+    hours = None
+    if message.HasField("hours"):
+        held = message.hours
+        hours = Intensity(tuple(held.everybody), tuple(held.near), tuple(held.daily), held.strength)
+    return LiveModel(message.artifact_digest, tuple(message.inputs), message.newest_label_time, hours)
 
 
 def live_models_from_proto(models: Mapping[str, score_pb2.LiveModel]) -> dict[str, LiveModel]:
