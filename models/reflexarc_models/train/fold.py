@@ -50,7 +50,7 @@ def fold(
     for (width, count), members in _windows(slots, contributions, times).items():
         for alike in _alike(members, contributions):
             events, firsts = _firsts(contributions[alike[0]][0], starts, times)
-            values = np.stack([contributions[place][1] for place in alike])
+            values = tuple(np.ascontiguousarray(contributions[place][1]) for place in alike)
             room = int(np.diff(firsts).max()) + 1 if len(firsts) > 1 else 1
             per = np.array([slots[place].per for place in alike], dtype=np.float64)
             whole = all(_all_whole(contributions[place][1]) for place in alike)
@@ -177,7 +177,7 @@ def _window_sums(  # type: ignore[no-untyped-def]
 ):
     """Features that sum over one window: `step_sum` and `read_sum` over the list of buckets that hold something.
 
-    values: [features, contributions]; places: the features' rows in `rows`. buckets [room], sums [room, features]: the list of
+    values: of each feature, what each contribution adds; places: the features' rows in `rows`. buckets [room], sums [room, features]: the list of
     one subject, ascending from `low` up to `high`. newest: the newest bucket, which begins at `begin`. total: sums over the
     list, kept for whole numbers. older: sums of those before the last one in the window that ends with bucket `seen`, oldest
     first; `fresh` while that is still so.
@@ -226,7 +226,7 @@ def _window_sums(  # type: ignore[no-untyped-def]
                         continue
                     fresh = False
                 for k in range(count):
-                    v = values[k, c]
+                    v = values[k][c]
                     sums[place, k] += v
                     total[k] += v
                 c += 1
