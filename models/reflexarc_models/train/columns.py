@@ -232,16 +232,26 @@ def _repeats(texts: Sequence[str], labels: NDArray[np.int8]) -> bool:
 
 def _alone(values: NDArray[np.float64], labels: NDArray[np.int8], half: NDArray[np.bool_]) -> float:
     """AUC of one input's bins, their shares learnt on one half of the rows and ranked on the other; 0.5 is nothing."""
-    seen = values[np.isfinite(values)]
-    if not len(seen) or not half.any() or half.all():
+    if not half.any() or half.all():
         return 0.5
-    edges = np.unique(np.quantile(seen, np.linspace(0, 1, BIN_COUNT + 1)[1:-1]))
-    place = np.where(np.isfinite(values), np.searchsorted(edges, values, side="left"), len(edges) + 1)
-    base = labels[half].mean()
-    rows = np.bincount(place[half], minlength=len(edges) + 2)
-    hits = np.bincount(place[half], weights=labels[half].astype(np.float64), minlength=len(edges) + 2)
-    shares = (hits + base) / (rows + 1.0)
-    return max(0.5, area_under_curve(shares[place[~half]], labels[~half]))
+    shares = binned_shares(values[half], labels[half], values[~half], BIN_COUNT)
+    return max(0.5, area_under_curve(shares, labels[~half]))
+
+
+def binned_shares(
+    seen: NDArray[np.float64], labels: NDArray[np.int8], values: NDArray[np.float64], bin_count: int = 16
+) -> NDArray[np.float64]:
+    """For each of `values`, the share of positives among the seen rows of its quantile bin (NaN is a bin of its own)."""
+    finite = seen[np.isfinite(seen)]
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, bin_count + 1)[1:-1])) if len(finite) else np.zeros(0)
+
+    def place(of: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.where(np.isfinite(of), np.searchsorted(edges, of, side="left"), len(edges) + 1)
+
+    rows = np.bincount(place(seen), minlength=len(edges) + 2)
+    hits = np.bincount(place(seen), weights=labels.astype(np.float64), minlength=len(edges) + 2)
+    shares: NDArray[np.float64] = (hits + labels.mean()) / (rows + 1.0)
+    return shares[place(values)]
 
 
 def _date_format(there: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ SHUFFLES: Final = 3
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One input. auc_drop: AUC lost when its values are shuffled among the rows (mean of SHUFFLES). points: (value, mean score
-    when every row had it), at quantiles of its values. share: of rows under each point's value.
+    when every row had it), at quantiles of its values.
     """
 
     name: str

@@ -57,9 +57,8 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Scores:
-    """Everything measured, row by row over all test rows. fires: per line, score and confidence both over.
-
-    subjects, labels: of the rows. server, device: calibrated scores of the two forms.
+    """Everything measured, row by row over all test rows. server, device: calibrated scores of the two forms. server_fires,
+    device_fires: by line, whether score and confidence are both over. part: which training each row was tested by.
     """
 
     labels: NDArray[np.int8]

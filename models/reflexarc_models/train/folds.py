@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import GRID
 from reflexarc_models.train.calibrate import area_under_curve
-from reflexarc_models.train.columns import fit_encoding
+from reflexarc_models.train.columns import binned_shares, fit_encoding
 from reflexarc_models.train.dataset import Dataset
 from reflexarc_models.train.evaluation import Part
 from reflexarc_models.train.select import strongest
@@ -143,19 +143,3 @@ def _best_input(
         if area > best:
             best, found = area, shares[test]
     return found
-
-
-def binned_shares(
-    seen: NDArray[np.float64], labels: NDArray[np.int8], values: NDArray[np.float64], bin_count: int = 16
-) -> NDArray[np.float64]:
-    """For each of `values`, the share of positives among the seen rows of its quantile bin (NaN is a bin of its own)."""
-    finite = seen[np.isfinite(seen)]
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, bin_count + 1)[1:-1])) if len(finite) else np.zeros(0)
-
-    def place(of: NDArray[np.float64]) -> NDArray[np.int64]:
-        return np.where(np.isfinite(of), np.searchsorted(edges, of, side="left"), len(edges) + 1)
-
-    rows = np.bincount(place(seen), minlength=len(edges) + 2)
-    hits = np.bincount(place(seen), weights=labels.astype(np.float64), minlength=len(edges) + 2)
-    shares: NDArray[np.float64] = (hits + labels.mean()) / (rows + 1.0)
-    return shares[place(values)]
