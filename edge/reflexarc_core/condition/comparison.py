@@ -80,8 +80,12 @@ def weakest(clauses: Sequence[Clause]) -> Node | None:
 
 
 def _clause(folded: Node) -> Clause:
+    compares = _comparison(folded)
+    if compares is not None and compares.value[0] == "operand":  # as most are: a catalog may have thousands
+        _, name, type_text = compares.value
+        return Clause(folded, compares, ((name, type_text),), (name,))
     reads = tuple((node[1], node[2]) for node in walk(folded) if node[0] == "operand")
-    return Clause(folded, _comparison(folded), reads, needs(folded))
+    return Clause(folded, compares, reads, needs(folded))
 
 
 def _comparison(clause: Node) -> Comparison | None:

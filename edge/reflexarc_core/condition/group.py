@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Final, TypeVar
 
@@ -109,8 +110,10 @@ def _forms(clauses: Sequence[tuple[Clause, ...]]) -> Iterator[tuple[type[Table] 
     for start in range(0, len(clauses), TABLE_MAX):
         chunk = range(start, min(start + TABLE_MAX, len(clauses)))
         fitting = [index for index in chunk if len(clauses[index]) <= TABLE_CLAUSES_MAX]
-        shared = Counter(clause.line for index in fitting for clause in clauses[index])
-        alike = [index for index in fitting if all(shared[clause.line] >= CLAUSES_PER_LINE_MIN for clause in clauses[index])]
+        lines = [[clause.line for clause in clauses[index]] for index in fitting]
+        shared = Counter(chain.from_iterable(lines))
+        often = {line for line, count in shared.items() if count >= CLAUSES_PER_LINE_MIN}
+        alike = [index for index, own in zip(fitting, lines, strict=True) if often.issuperset(own)]
         if len(alike) >= TABLE_MIN:
             yield Table, alike
         else:

@@ -22,6 +22,7 @@ from reflexarc_core.condition.walk import ITERATION_COUNT_MAX, NAMESPACES, Walk,
 
 DICTS: Final = (*NAMESPACES, "outputs")
 SET_SIZE_MIN: Final = 2
+_LEAVES: Final = frozenset(("const", "operand", "has", "local"))
 _NOTHING: Final = Walk({}, {}, {}, {})
 
 
@@ -165,8 +166,15 @@ def _is_constant_list(node: Node) -> bool:
 
 def fold(node: Node) -> Node:
     """Calls over constants alone, done once; what has an error stays as it is."""
-    if node[0] in ("const", "operand", "has", "local"):
+    if node[0] in _LEAVES:
         return node
+    if (
+        node[0] == "call"
+        and len(node) == 4
+        and "operand" in (node[2][0], node[3][0])
+        and _LEAVES.issuperset((node[2][0], node[3][0]))
+    ):
+        return node  # an operand beside a constant, as in most clauses: nothing to do
     folded: Node = tuple(fold(part) if isinstance(part, tuple) else part for part in node)
     if folded[0] != "call":
         return folded

@@ -44,6 +44,8 @@ _ROW_MIN: Final = 3
 
 _Placed = tuple[Comparison, int, Node]
 """A comparison, its lane, and its clause."""
+_Absent = tuple[int, str, EvaluationError]
+"""Where to look whether an operand is there (which dict, which key), and the error when it is not."""
 
 
 @frozen
@@ -84,7 +86,10 @@ class Table:
         self._totals = self._entered + 1
         self.cell_count = 2 + len(widths) + sum(widths)
         self._writer = Source()
-        self._absent = [_reason_if_absent(parts[level]) for level, width in enumerate(widths) for parts in self._clauses[:width]]
+        reasons: dict[str, _Absent] = {}
+        self._absent = [
+            _reason_if_absent(parts[level], reasons) for level, width in enumerate(widths) for parts in self._clauses[:width]
+        ]
         self._loads: list[str] = []
         self._lines: list[_Line] = []
         self._careful: Evaluate | None = None
@@ -303,10 +308,15 @@ class Table:
         raise AssertionError("a clause without a value has one")  # pragma: no cover
 
 
-def _reason_if_absent(clause: Clause) -> tuple[int, str, EvaluationError] | None:
-    """For a clause about an operand as it is: where to look whether it is there, and the error when it is not."""
+def _reason_if_absent(clause: Clause, reasons: dict[str, _Absent]) -> _Absent | None:
+    """For a clause about an operand as it is; reasons: those that were made already."""
     value = clause.compares.value if clause.compares is not None else clause.tree
-    return (*place(value[1]), no_value(value[1])) if value[0] == "operand" else None
+    if value[0] != "operand":
+        return None
+    found = reasons.get(value[1])
+    if found is None:
+        found = reasons[value[1]] = (*place(value[1]), no_value(value[1]))
+    return found
 
 
 def load_shared(writer: Source, clauses: Sequence[Sequence[Clause]]) -> list[str]:
