@@ -50,12 +50,12 @@ def fold(
     for (width, count), members in _windows(slots, contributions, times).items():
         for alike in _alike(members, contributions):
             events, firsts = _firsts(contributions[alike[0]][0], starts, times)
-            values = tuple(np.ascontiguousarray(contributions[place][1]) for place in alike)
+            added = tuple(np.ascontiguousarray(contributions[place][1]) for place in alike)
             room = int(np.diff(firsts).max()) + 1 if len(firsts) > 1 else 1
             per = np.array([slots[place].per for place in alike], dtype=np.float64)
             whole = all(_all_whole(contributions[place][1]) for place in alike)
             _compiled_windows(len(alike))(
-                events, values, firsts, times, *moments, width, count, per, whole, np.empty(room, dtype=np.int64),
+                events, added, firsts, times, *moments, width, count, per, whole, np.empty(room, dtype=np.int64),
                 np.empty((room, len(alike))), np.array(alike, dtype=np.int64), rows,
             )  # fmt: skip
     for place, (slot, (events, values)) in enumerate(zip(slots, contributions, strict=True)):
@@ -177,10 +177,10 @@ def _window_sums(  # type: ignore[no-untyped-def]
 ):
     """Features that sum over one window: `step_sum` and `read_sum` over the list of buckets that hold something.
 
-    values: of each feature, what each contribution adds; places: the features' rows in `rows`. buckets [room], sums [room, features]: the list of
-    one subject, ascending from `low` up to `high`. newest: the newest bucket, which begins at `begin`. total: sums over the
-    list, kept for whole numbers. older: sums of those before the last one in the window that ends with bucket `seen`, oldest
-    first; `fresh` while that is still so.
+    values: of each feature, what each contribution adds; places: the features' rows in `rows`. buckets [room], sums [room,
+    features]: the list of one subject, ascending from `low` up to `high`. newest: the newest bucket, which begins at `begin`.
+    total: sums over the list, kept for whole numbers. older: sums of those before the last one in the window that ends with
+    bucket `seen`, oldest first; `fresh` while that is still so.
     """
     count = FEATURE_COUNT  # type: ignore[name-defined]  # noqa: F821
     total, older = np.zeros(count), np.zeros(count)
