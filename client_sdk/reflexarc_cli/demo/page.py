@@ -16,6 +16,8 @@ PEOPLE_MIN: Final = 30
 MEANINGS: Final = {
     "FIRED": "the action was handed over",
     "HOLDOUT": "held out on purpose, to measure the effect",
+    "QUIET_HOURS": "waits for the hours in which this person buys",
+    "REENTRY": "a sequence of this person is still under way",
     "LOW_CONFIDENCE": "over the line, but not sure enough: go on watching",
     "ESCALATED": "the server's answer is still awaited",
     "COOLDOWN": "acted on this person not long ago",
