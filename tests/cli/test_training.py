@@ -209,12 +209,12 @@ def test_a_line_is_read_off_from_what_can_be_handled(server: Server, data: Path,
 
 def test_hours_of_the_week_come_with_the_model_where_a_trigger_waits(server: Server, data: Path, catalog: Catalog) -> None:
     plain = json.loads(catalog.to_bytes())
-    plain["triggers"]["purchase_optimization"]["policy"]["best_hours"] = True
-    waiting = Catalog.from_bytes(json.dumps(plain).encode())
-    bundle = _load(data, train(data, waiting, END, 1, QUIET, ["purchase_intent"]))
+    plain["triggers"]["purchase_optimization"]["policy"]["best_hours"] = False
+    at_once = Catalog.from_bytes(json.dumps(plain).encode())
+    bundle = _load(data, train(data, catalog, END, 1, QUIET, ["purchase_intent"]))
     hours = bundle.live_models["purchase_intent"].hours
     assert hours is not None and len(hours.everybody) == 168 and hours.strength >= 1
     assert bundle.artifacts["device"]["purchase_intent"].hours == hours
     assert all(model.hours is None for name, model in bundle.live_models.items() if name != "purchase_intent")
-    nobody = _load(data, train(data, catalog, END, 1, QUIET, ["purchase_intent"]))
+    nobody = _load(data, train(data, at_once, END, 1, QUIET, ["purchase_intent"]))
     assert nobody.live_models["purchase_intent"].hours is None
