@@ -30,14 +30,21 @@ def since_start_ms() -> float:
     return (time.monotonic_ns() - int(os.environ[STARTED])) / 1e6
 
 
-def run_module(module: str, arguments: Sequence[str], *, killed: bool = False, timeout_s: float = 120) -> dict[str, Any]:
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def run_module(
+    module: str, arguments: Sequence[str], *, killed: bool = False, one_thread: bool = False, timeout_s: float = 120
+) -> dict[str, Any]:
     """Run `python -m module`, and give back the JSON object it printed last.
 
+    one_thread: numeric libraries may not start threads of their own.
     killed: the child is expected to end itself by SIGKILL, and may print nothing. Raises ChildError otherwise.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout_s, check=False,
+        cwd=ROOT, env={**environment(), **(ONE_THREAD if one_thread else {})},
+        capture_output=True, text=True, timeout=timeout_s, check=False,
     )  # fmt: skip
     if done.returncode != (-9 if killed else 0):
         raise ChildError(f"{module} {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")

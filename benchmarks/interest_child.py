@@ -4,26 +4,20 @@ Owns how both are tuned and judged: alike, on people of whom neither learnt anyt
 TUNING_COUNT people who are never among the tested ones.
 """
 
+import csv
+import itertools
 import json
-import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
-# Before numpy is loaded: a library with more threads than cores waits for itself.
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
+import numpy as np
+from numpy.typing import NDArray
 
-import csv  # noqa: E402
-import itertools  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-
-from reflexarc_models.interest import Interest, ItemFactors  # noqa: E402
-from reflexarc_models.item_factors import quantized  # noqa: E402
-from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in  # noqa: E402
+from reflexarc_models.interest import Interest, ItemFactors
+from reflexarc_models.item_factors import quantized
+from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in
 
 TUNING_COUNT, TEST_COUNT = 100, 150
 DEPTH, SHOWN = 100, 10

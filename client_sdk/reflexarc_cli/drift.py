@@ -21,7 +21,7 @@ from reflexarc_core.model import GRID, Scored
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.train.calibrate import brier
 from reflexarc_models.train.drift import code_shares, psi
-from reflexarc_models.train.history import History, history, labels_at
+from reflexarc_models.train.history import History, acted_on, history, labels_at, times_acted_on
 from reflexarc_server.distribution import Distribution
 from reflexarc_server.log_reader import LogReader
 
@@ -120,17 +120,8 @@ def _outcomes(
     scores = np.array([score for _, _, score in known], dtype=np.float64)
     starts = np.searchsorted(subjects, np.arange(len(log.subjects) + 1)).astype(np.int64)
     labels, _ = labels_at(model, log, starts, times)
-    triggers = [t.trigger_id for t in catalog.triggers.values() if any(line.model_id == model.model_id for line in t.lines)]
-    touched = np.array(
-        [
-            any(
-                abs(times[row] - fired) <= model.label.horizon_ms
-                for trigger_id in triggers
-                for fired in acted.get(trigger_id, {}).get(log.subjects[subject], ())
-            )
-            for row, subject in enumerate(subjects)
-        ],
-        dtype=bool,
+    touched = acted_on(
+        times_acted_on(catalog, model, acted), np.array(log.subjects, dtype=object)[subjects], times, model.label.horizon_ms
     )
     held: NDArray[np.bool_] = (labels >= 0) & ~touched
     if not held.any():

@@ -23,7 +23,7 @@ from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.publish import publish_tables
-from reflexarc_models.train.history import History, build_dataset, history
+from reflexarc_models.train.history import History, build_dataset, history, times_acted_on
 from reflexarc_models.train.interest import ALGORITHM, train_interest
 from reflexarc_models.train.promotion import Live, judge, renewed
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
@@ -167,11 +167,7 @@ def _train_one(
 ) -> TrainedModel | NoData:
     if model.label is None:
         return NoData(model.model_id, "its definition says of no label what is to be foreseen")
-    triggers = [t.trigger_id for t in catalog.triggers.values() if any(line.model_id == model.model_id for line in t.lines)]
-    times: dict[str, list[int]] = {}
-    for trigger_id in triggers:
-        for subject, fired in acted.get(trigger_id, {}).items():
-            times.setdefault(subject, []).extend(fired)
+    times = times_acted_on(catalog, model, acted)
     if model.algorithm == ALGORITHM:
         if not model.items:
             return NoData(model.model_id, "its definition names no items")

@@ -117,17 +117,7 @@ class Artifact:
 
     def write(self, folder: Path) -> None:
         """Write all files into `folder` (made whole or not at all). Raises StorageError."""
-        beside = folder.with_name(f"{folder.name}.{os.getpid()}.new")
-        try:
-            beside.mkdir(parents=True)
-            for name, content in self.files.items():
-                (beside / name).write_bytes(content)
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.replace(folder)
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise StorageError(f"cannot write the artifact to {folder}: {error.strerror}") from error
+        write_folder(folder, self.files)
 
     @property
     def hours(self) -> Intensity | None:
@@ -152,6 +142,21 @@ class Artifact:
     def filled(self, vector: Sequence[float]) -> list[float]:
         """The vector with every NaN replaced by the input's absent value."""
         return [absent if value != value else value for value, absent in zip(vector, self.absent_values, strict=True)]
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write these files as the whole of `folder`, which is there whole or not at all. Raises StorageError."""
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.new")
+    try:
+        beside.mkdir(parents=True)
+        for name, content in files.items():
+            (beside / name).write_bytes(content)
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.replace(folder)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise StorageError(f"cannot write the model to {folder}: {error.strerror}") from error
 
 
 def assemble(manifest: Mapping[str, Any], payload: Mapping[str, bytes]) -> Artifact:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,15 @@ from typing import Any, Final, NamedTuple
 
 from reflexarc_core.errors import ManifestError, ScoringError, StorageError
 from reflexarc_core.model import GRID
-from reflexarc_models.artifact import FILE_BYTES_MAX, MANIFEST_FILE, MODEL_FILE, PARITY_FILE, canonical_json, sha256_hex
+from reflexarc_models.artifact import (
+    FILE_BYTES_MAX,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    PARITY_FILE,
+    canonical_json,
+    sha256_hex,
+    write_folder,
+)
 from reflexarc_models.onnx_tensors import FLOAT, INT8, INT32, initializers
 from reflexarc_models.sentiment.features import BUCKETS, FEATURES_VERSION, vector_of
 
@@ -101,17 +107,7 @@ class Sentiment:
         """
         if folder.exists() and not (folder / MANIFEST_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise StorageError(f"{folder} holds something else", hint="name a new folder")
-        beside = folder.with_name(f"{folder.name}.{os.getpid()}.new")
-        try:
-            beside.mkdir(parents=True)
-            for name, content in self.files.items():
-                (beside / name).write_bytes(content)
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.replace(folder)
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise StorageError(f"cannot write the model to {folder}: {error.strerror}") from error
+        write_folder(folder, self.files)
 
     @property
     def download_bytes(self) -> int:

@@ -246,10 +246,22 @@ def labels_at(
     return labels, recency
 
 
+def times_acted_on(
+    catalog: Catalog, model: ModelDefinition, fired: Mapping[str, Mapping[str, Sequence[int]]]
+) -> dict[str, list[int]]:
+    """Subject -> times (ms) at which a trigger that reads this model fired. fired: trigger -> subject -> times."""
+    times: dict[str, list[int]] = {}
+    for trigger in catalog.triggers.values():
+        if any(line.model_id == model.model_id for line in trigger.lines):
+            for subject, of_trigger in fired.get(trigger.trigger_id, {}).items():
+                times.setdefault(subject, []).extend(of_trigger)
+    return times
+
+
 def acted_on(
     acted: Mapping[str, Sequence[int]], subjects: NDArray[Any], times: NDArray[np.int64], horizon_ms: int
 ) -> NDArray[np.bool_]:
-    """Which moments have a decision of their subject within a horizon on either side: their label is not nature\'s."""
+    """Which moments have a decision of their subject within a horizon on either side: their label is not nature's."""
     out = np.zeros(len(times), dtype=bool)
     if not acted:
         return out
