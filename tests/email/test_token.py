@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_server.email.token import (
-    CLICK, CLICK_ID, OPEN, REPLY, UNSUBSCRIBE, ExpiredTokenError, Mark, Signer, message_id_of,
-)  # fmt: skip
+    CLICK,
+    CLICK_ID,
+    OPEN,
+    REPLY,
+    UNSUBSCRIBE,
+    ExpiredTokenError,
+    Mark,
+    Signer,
+    message_id_of,
+)
 
 KINDS = (OPEN, CLICK, UNSUBSCRIBE, REPLY, CLICK_ID)
 KEY, OLD_KEY = b"k" * 32, b"o" * 32
