@@ -97,32 +97,43 @@ def demo(
 @click.option("--bytes-per-s", type=click.IntRange(1), help="Bytes of one device or key, on the long run.")
 @click.option("--records-per-s", type=click.IntRange(1), default=20_000, show_default=True, help="Of all devices together.")
 @click.option("--credential-hours", type=click.IntRange(1, 720), default=24, show_default=True, help="Life of a credential.")
+@click.option("--http", "http_address", metavar="ADDRESS", help="host:port for HTTP too: browsers, forms, mail, webhooks.")
+@click.option("--site", "site_file", type=click.Path(path_type=Path), help="What HTTP serves: a site file (docs/site.md).")
+@click.option("--trusted-proxy", "proxies", multiple=True, metavar="ADDRESS", help="A proxy that ends TLS for --http.")
 def serve(
     data: Path, address: str, catalog: Path | None, clock_file: Path | None, tls_cert: Path | None, tls_key: Path | None,
     insecure: bool, new_admin_key: bool, calls_per_s: int | None, bytes_per_s: int | None, records_per_s: int,
-    credential_hours: int,
+    credential_hours: int, http_address: str | None, site_file: Path | None, proxies: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run the server: ingest, features, scoring, bundles, results."""
     from reflexarc.definitions import load_catalog
-    from reflexarc_server.app import start_server
+    from reflexarc_server.app import http_options, start_server
     from reflexarc_server.certificates import TlsFiles
     from reflexarc_server.clock import FileClock, SystemClock
     from reflexarc_server.identity.limits import limits_of
     from reflexarc_server.process import settle
+    from reflexarc_server.site import read_site
 
     clock = FileClock(clock_file) if clock_file is not None else SystemClock()
     if (tls_cert is None) != (tls_key is None):
         raise Misused("a certificate and its key go together", hint="give both --tls-cert and --tls-key")
     tls = TlsFiles(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     limits = limits_of(calls_per_s, bytes_per_s)
+    if http_address is None and (site_file is not None or proxies):
+        raise Misused("--site and --trusted-proxy are about HTTP", hint="give --http HOST:PORT too")
+    http = http_options(http_address, tls, proxies) if http_address is not None else None
+    site = read_site(site_file) if site_file is not None else None
     server = start_server(
         data, address, load_catalog(catalog), clock, tls=tls, insecure=insecure, limits=limits,
         new_admin_key=new_admin_key, credential_life_ms=credential_hours * HOUR_MS, records_per_s=records_per_s,
+        http=http, site=site,
     )  # fmt: skip
     if server.identity.admin_key_file is not None:
         click.echo(f"an admin key is in {server.identity.admin_key_file}", err=True)
     settle(server.parts.fold.precedence, server.parts.ingest.scan)
     click.echo(f"listening on {server.address}", err=True)
+    if server.http is not None:
+        click.echo(f"HTTP on {server.http.address}", err=True)
     stop = threading.Event()
     for name in SIGNALS:
         signal.signal(name, lambda *_: stop.set())

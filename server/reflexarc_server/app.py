@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,8 @@ from reflexarc_proto.v1 import (
 from reflexarc_server.admission import RECORDS_PER_S, Admission
 from reflexarc_server.certificates import HINT, TlsFiles, server_credentials
 from reflexarc_server.clock import Clock, SystemClock
+from reflexarc_server.collect.http import HttpOptions, HttpServer
+from reflexarc_server.collect.rooms import front_of
 from reflexarc_server.control import Control
 from reflexarc_server.identity import Identity, open_identity
 from reflexarc_server.identity.credential import LIFE_MS
@@ -57,6 +59,7 @@ from reflexarc_server.services.identity import IdentityServicer
 from reflexarc_server.services.report import ReportServicer
 from reflexarc_server.services.scoring import ScoringServicer
 from reflexarc_server.services.sync_file import SyncFileServicer
+from reflexarc_server.site import Site
 from reflexarc_server.store.sqlite import SqliteStore
 
 THREADS: Final = 8
@@ -88,8 +91,10 @@ class Server:
         healthy: health.aio.HealthServicer,
         loop: Loop,
         pool: ThreadPoolExecutor,
+        http: HttpServer | None = None,
     ) -> None:
         self.address: Final = address
+        self.http: Final = http
         self.identity: Final = identity
         self.parts: Final = parts
         self._control = control
@@ -103,6 +108,8 @@ class Server:
         """Let calls finish, keep a snapshot, close the store. A second call does nothing."""
         if self._stopped.is_set():
             return
+        if self.http is not None:
+            self.http.stop()
         self._control.end_all()
         self._loop.run(self._health.enter_graceful_shutdown())
         self._loop.run(self._grpc.stop(STOP_GRACE_S))
@@ -130,13 +137,16 @@ def start_server(
     credential_life_ms: int = LIFE_MS,
     records_per_s: float = RECORDS_PER_S,
     new_admin_key: bool = False,
+    http: HttpOptions | None = None,
+    site: Site | None = None,
 ) -> Server:
     """Open the folder `data` and serve on `address` (host:port; port 0 for any free one).
 
     catalog: what is live until a bundle is activated. tls: the server's certificate and key. insecure: in their place, plaintext
     on the loopback, where everybody is believed. limits: what one caller may ask for; None for the defaults, and for none
     in plaintext. credential_life_ms: how long a device's credential holds. records_per_s: of all devices together; who is too
-    many is told when to come again. new_admin_key: write one into the folder, also when there is one already.
+    many is told when to come again. new_admin_key: write one into the folder, also when there is one already. http: serve the
+    open side of `site` there too.
 
     Raises StorageError when the folder cannot be used or another server runs on it, TransportError when there is neither
     certificate nor `insecure`, plaintext would leave the loopback or the port is taken, ManifestError when the live bundle is
@@ -173,10 +183,28 @@ def start_server(
         identity.close()
         store.close()
         raise
+    try:
+        served_http = _serve_http(parts, site or Site(), http) if http is not None else None
+    except BaseException:
+        loop.run(grpc_server.stop(0))
+        loop.stop()
+        pool.shutdown()
+        identity.close()
+        store.close()
+        raise
     parts.fold.start()
     parts.fold.wake()
     loop.run(grpc_server.start())
-    return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool)
+    return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool, served_http)
+
+
+def _serve_http(parts: Parts, site: Site, options: HttpOptions) -> HttpServer:
+    if options.tls is None and not options.proxies and not _is_loopback(options.host):
+        raise TransportError(
+            f"plaintext HTTP on {options.host}, which is not the loopback",
+            hint=f"give --tls-cert and --tls-key ({HINT}), or name the proxy in front of it: --trusted-proxy ADDRESS",
+        )
+    return HttpServer(front_of(parts, site), options)
 
 
 def _grpc_server(pool: ThreadPoolExecutor, gate: Gate, read_push: Callable[[bytes], Any]) -> grpc.aio.Server:
@@ -253,6 +281,16 @@ def _why_not(host: str, port: int) -> str:
     return "the port was taken a moment ago"
 
 
+def http_options(address: str, tls: TlsFiles | None, proxies: Sequence[str] = ()) -> HttpOptions:
+    """Where HTTP is to be served. Raises TransportError when the address is none, or a proxy's is none."""
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            raise TransportError(f"{proxy!r} is no proxy's address", hint="write an address or a network: 10.0.0.0/8") from None
+    return HttpOptions(*_split(address), tls=None if proxies else tls, proxies=tuple(proxies))
+
+
 def _split(address: str) -> tuple[str, int]:
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isdigit() or int(port) > 65_535:
@@ -269,4 +307,4 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-__all__ = ["SERVICES", "Server", "start_server"]
+__all__ = ["SERVICES", "Server", "http_options", "start_server"]

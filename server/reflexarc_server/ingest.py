@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
 from reflexarc_core.record import KIND_OF, RENUMBERED, EventInput, LossOutput
+from reflexarc_proto.v1 import event_pb2
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.wire import event_from_proto, record_to_proto
 from reflexarc_proto.wire.record import loss_from_proto
@@ -38,6 +39,19 @@ REJECTED: Final = messages.VERDICT_CODE_REJECTED
 LATER: Final = messages.VERDICT_CODE_LATER
 _log = logging.getLogger(__name__)
 EVENT_KIND: Final = KIND_OF[EventInput]
+
+
+class Refusal(NamedTuple):
+    """In an event's place: what came could not be read as one. reason: for its sender."""
+
+    reason: str
+
+
+class Told(NamedTuple):
+    """What became of one event. verdict: stored, duplicate or rejected. reason: empty when it was stored."""
+
+    verdict: str
+    reason: str = ""
 
 
 class Gate(Protocol):
@@ -191,17 +205,24 @@ class Ingest:
     @_before_the_fold
     def track(self, installation: str, request: messages.TrackRequest) -> messages.TrackResponse:
         """Events without a device log. Raises InvalidEventError when there are too many at once, StorageError."""
+        return self._keep(installation, [_read_event(message) for message in request.events])
+
+    @_before_the_fold
+    def accept(self, source: str, events: Sequence[Event | Refusal]) -> list[Told]:
+        """Events that did not come by gRPC, a verdict for each, durable when this returns.
+
+        source: whose they are, as an installation's name. Raises InvalidEventError when there are too many at once, StorageError.
+        """
+        names = messages.VerdictCode.Name
+        verdicts = self._keep(source, events).verdicts
+        return [Told(names(one.code).removeprefix("VERDICT_CODE_").lower(), one.reason) for one in verdicts]
+
+    def _keep(self, installation: str, events: Sequence[Event | Refusal]) -> messages.TrackResponse:
         now = self._clock.now_ms()
-        if len(request.events) > RECORDS_MAX:
-            raise InvalidEventError(f"{len(request.events)} events", hint=f"at most {RECORDS_MAX} at once")
+        if len(events) > RECORDS_MAX:
+            raise InvalidEventError(f"{len(events)} events", hint=f"at most {RECORDS_MAX} at once")
         catalog = self._catalog()
-        judged: list[Judged] = []
-        for place, message in enumerate(request.events):
-            try:
-                row = tracked_row(_conform(event_from_proto(message), catalog, now), installation, now)
-                judged.append(Judged(place, 0, row))
-            except InvalidEventError as error:
-                judged.append(Judged(place, 0, None, str(error)))
+        judged = [_judge(place, event, catalog, installation, now) for place, event in enumerate(events)]
         answer = messages.TrackResponse(server_time=now)
         with self._store.transaction() as transaction:
             self._store_all(transaction, self._admitted(transaction, installation, judged, now), answer)
@@ -243,6 +264,22 @@ class Ingest:
                 row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
                 if transaction.insert(row):
                     transaction.count("records", 1)
+
+
+def _read_event(message: event_pb2.Event) -> Event | Refusal:
+    try:
+        return event_from_proto(message)
+    except InvalidEventError as error:
+        return Refusal(str(error))
+
+
+def _judge(place: int, event: Event | Refusal, catalog: Catalog, installation: str, now: int) -> Judged:
+    if isinstance(event, Refusal):
+        return Judged(place, 0, None, event.reason)
+    try:
+        return Judged(place, 0, tracked_row(_conform(event, catalog, now), installation, now))
+    except InvalidEventError as error:
+        return Judged(place, 0, None, str(error))
 
 
 def _conform(event: Event, catalog: Catalog, now: int) -> Event:

@@ -43,7 +43,7 @@ ROOMS: dict[str, Room] = {
     "reflexarc_server": _room(
         "server/reflexarc_server",
         "reflexarc_models reflexarc_proto reflexarc_core reflexarc_build",
-        "grpc google grpc_health grpc_reflection grpc_status msgspec",
+        "grpc google grpc_health grpc_reflection grpc_status msgspec starlette uvicorn",
         "numpy numba onnxruntime sqlite_utils",
     ),
     "reflexarc": _room(

@@ -1,0 +1,57 @@
+"""Reads a site file whole.
+
+Owns the table of sections. A section that is not written is its default; an unknown one is a mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
+from reflexarc_core.errors import DefinitionError
+from reflexarc_server.site import web
+from reflexarc_server.site.web import Web
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything a site file says, one attribute a section. folder: where its relative paths start."""
+
+    web: Web = field(default_factory=Web)
+    folder: Path = Path()
+
+
+# A section's reader takes (node, mistakes) and gives its value; it notes what is wrong and never raises.
+SECTIONS: Final = {
+    "web": web.read,
+}
+
+
+def read_site(path: Path) -> Site:
+    """The site in a YAML file. Raises DefinitionError when it cannot be read, with every mistake in it, file and line."""
+    try:
+        content = path.read_bytes()[: SOURCE_BYTES_MAX + 1]
+        text = content.decode()
+    except OSError as error:
+        raise DefinitionError(f"{path} cannot be read: {error.strerror}", hint="name a site file") from None
+    except UnicodeDecodeError:
+        raise DefinitionError(f"{path} is no text", hint="a site file is YAML in UTF-8") from None
+    if not text.strip():
+        raise DefinitionError(f"{path} is empty", hint="write at least web: {keys: {...}}")
+    return site_of(parse(text, str(path)), path.parent)
+
+
+def site_of(root: Node, folder: Path) -> Site:
+    """The site that a document says. Raises DefinitionError with every mistake."""
+    mistakes = Mistakes()
+    reading = Reading(root, "the site", mistakes)
+    said: dict[str, Any] = {}
+    for name, read in SECTIONS.items():
+        node = reading.node_of(name)
+        if node is not None:
+            said[name] = read(node, mistakes)
+    reading.finish()
+    mistakes.raise_if_any()
+    return Site(**said, folder=folder)
