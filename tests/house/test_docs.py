@@ -17,6 +17,7 @@ import yaml
 from reflexarc import Client, Config
 from reflexarc.config import Config as ConfigClass
 from reflexarc_build.reader import build_text, standard_text
+from reflexarc_build.source import parse
 from reflexarc_cli.importing.mapping import Mapping, shipped_names
 from reflexarc_cli.importing.mapping_reader import read_mapping
 from reflexarc_cli.main import cli
@@ -24,6 +25,7 @@ from reflexarc_core.aggregation import KINDS
 from reflexarc_core.decision import Reason
 from reflexarc_core.errors import ERROR_CLASSES
 from reflexarc_proto.wire import status_of
+from reflexarc_server.site.reader import SECTIONS, site_of
 from tests.house.rooms import ROOT
 
 DOCS = ROOT / "docs"
@@ -65,9 +67,14 @@ def test_a_snippet_runs_as_written(place: str, code: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("place", "text"), _blocks("yaml"), ids=lambda value: value if value.endswith(".md") else None)
-def test_a_catalog_or_mapping_of_the_guide_is_one(place: str, text: str) -> None:
-    if "columns" in yaml.safe_load(text):
+def test_a_catalog_a_mapping_or_a_site_of_the_guide_is_one(place: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = yaml.safe_load(text)
+    if "columns" in said:
         read_mapping(text, place, "example")
+    elif SECTIONS.keys() & said.keys():
+        for name in re.findall(r"env:(\w+)", text):
+            monkeypatch.setenv(name, "a-secret-of-the-guide-0123456789abcdef")
+        site_of(parse(text, place), Path())
     else:
         build_text(text, place)
 
