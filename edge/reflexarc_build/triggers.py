@@ -21,7 +21,9 @@ from reflexarc_core.segment import reads_more_than_features
 from reflexarc_core.trigger import ESCALATIONS, PLACEMENTS, Follow, Goal, Line, Trigger
 
 # Event types that reach the server by other ways than a device: an edge trigger never sees them.
-SERVER_SIDE = ("email_open", "email_click", "email_reply", "social_mention", "social_share")
+SERVER_SIDE = (
+    "email_sent", "email_open", "email_click", "email_bounce", "email_reply", "social_mention", "social_share",
+)  # fmt: skip
 OUTCOMES = ("impression", "click", "dismissal")
 FOLLOW_COUNT_MAX = 32
 FOLLOWED_HINT = "a segment that is followed reads features without a key, and subject.kind and subject.known"

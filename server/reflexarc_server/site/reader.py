@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
-from reflexarc_server.site import web
+from reflexarc_server.site import email, web
+from reflexarc_server.site.email import Email
 from reflexarc_server.site.web import Web
 
 
@@ -20,12 +21,14 @@ class Site:
     """Everything a site file says, one attribute a section. folder: where its relative paths start."""
 
     web: Web = field(default_factory=Web)
+    email: Email = field(default_factory=Email)
     folder: Path = Path()
 
 
 # A section's reader takes (node, mistakes) and gives its value; it notes what is wrong and never raises.
 SECTIONS: Final = {
     "web": web.read,
+    "email": email.read,
 }
 
 
