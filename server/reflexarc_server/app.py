@@ -38,6 +38,8 @@ from reflexarc_proto.v1 import (
 )
 from reflexarc_server.admission import RECORDS_PER_S, Admission
 from reflexarc_server.certificates import HINT, TlsFiles, server_credentials
+from reflexarc_server.channels import Channel
+from reflexarc_server.channels.configured import configured
 from reflexarc_server.clock import Clock, SystemClock
 from reflexarc_server.collect.http import HttpOptions, HttpServer
 from reflexarc_server.collect.rooms import front_of
@@ -116,6 +118,7 @@ class Server:
         self._loop.stop()
         self._pool.shutdown()
         self.parts.fold.stop()
+        self.parts.outbox.stop()
         self.identity.close()
         self.parts.store.close()
         self._stopped.set()
@@ -139,6 +142,7 @@ def start_server(
     new_admin_key: bool = False,
     http: HttpOptions | None = None,
     site: Site | None = None,
+    channels: Sequence[Channel] = (),
 ) -> Server:
     """Open the folder `data` and serve on `address` (host:port; port 0 for any free one).
 
@@ -146,7 +150,7 @@ def start_server(
     on the loopback, where everybody is believed. limits: what one caller may ask for; None for the defaults, and for none
     in plaintext. credential_life_ms: how long a device's credential holds. records_per_s: of all devices together; who is too
     many is told when to come again. new_admin_key: write one into the folder, also when there is one already. http: serve the
-    open side of `site` there too.
+    open side of `site` there too. channels: foreign systems that may be sent to, beside those of the site.
 
     Raises StorageError when the folder cannot be used or another server runs on it, TransportError when there is neither
     certificate nor `insecure`, plaintext would leave the loopback or the port is taken, ManifestError when the live bundle is
@@ -168,6 +172,8 @@ def start_server(
     try:
         control = Control(loop.asyncio)
         parts = put_together(data, store, identity.registry, catalog, clock, control.hint)
+        for channel in (*channels, *configured(parts, site or Site())):
+            parts.outbox.add(channel)
         healthy = health.aio.HealthServicer()
 
         async def served() -> tuple[grpc.aio.Server, int]:
@@ -192,6 +198,7 @@ def start_server(
         identity.close()
         store.close()
         raise
+    parts.outbox.start()
     parts.fold.start()
     parts.fold.wake()
     loop.run(grpc_server.start())

@@ -36,6 +36,7 @@ from reflexarc_core.state import State
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_from_proto
+from reflexarc_server.channels.acting import Acting
 from reflexarc_server.clock import Clock
 from reflexarc_server.deliveries import Deliveries
 from reflexarc_server.distribution import Distribution
@@ -57,11 +58,14 @@ T = TypeVar("T")
 class Fold:
     """The server's engine and the thread that feeds it."""
 
-    def __init__(self, store: Store, distribution: Distribution, clock: Clock, deliveries: Deliveries, links: Links) -> None:
+    def __init__(
+        self, store: Store, distribution: Distribution, clock: Clock, deliveries: Deliveries, links: Links, acting: Acting
+    ) -> None:
         self._store = store
         self._distribution = distribution
         self._clock = clock
         self._deliveries = deliveries
+        self._acting = acting
         self._links = links
         self.precedence: Final = Precedence()
         self._lock = threading.Lock()
@@ -298,11 +302,12 @@ class Fold:
         now = self._clock.now_ms()
         with self._store.transaction() as transaction:
             fresh = [record for record in self._outputs if transaction.insert(own_row(record, now))]
-            for record in fresh:
-                self._deliveries.decided(transaction, record.decision)
+            for_devices = [one.decision for one in fresh if not self._acting.decided(transaction, one.decision)]
+            for decision in for_devices:
+                self._deliveries.decided(transaction, decision)
             transaction.count("records", len(fresh))
         self._outputs.clear()
-        self._deliveries.announce([record.decision for record in fresh])
+        self._deliveries.announce(for_devices)
 
     def _keep(self, *, force: bool) -> None:
         """Keep state and cursor in one transaction, when enough was folded (or `force`)."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_server.channels.acting import Acting
+from reflexarc_server.channels.outbox import Outbox
 from reflexarc_server.clock import Clock
 from reflexarc_server.deliveries import Deliveries
 from reflexarc_server.distribution import Distribution
@@ -32,7 +34,7 @@ from reflexarc_server.sync_files.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One server's. The fold is not started yet."""
+    """One server's. The fold and the outbox are not started yet."""
 
     store: SqliteStore
     clock: Clock
@@ -40,6 +42,7 @@ class Parts:
     switch: Switch
     promotion: Promotion
     links: Links
+    outbox: Outbox
     fold: Fold
     erasures: Erasures
     ingest: Ingest
@@ -63,10 +66,11 @@ def put_together(
     switch = Switch(store, distribution, clock, catalog)
     links = Links(store, clock)
     deliveries = Deliveries(store, links, hint)
-    fold = Fold(store, distribution, clock, deliveries, links)
+    outbox = Outbox(store, clock)
+    fold = Fold(store, distribution, clock, deliveries, links, Acting(outbox, store))
     erasures = Erasures(store, links, clock, hint, fold.wake)
     links.wake = fold.wake
-    fold.chores.extend((lambda: links.work(fold.rebuild), lambda: erasures.work(fold.rebuild)))
+    fold.chores.extend((lambda: links.work(fold.rebuild), lambda: erasures.work(fold.rebuild), outbox.tidy))
     leases = Leases(store, links, switch)
     down = Down(fold.values, deliveries, erasures, leases, switch, clock, hint)
     fold.on_changed = down.changed
@@ -74,4 +78,4 @@ def put_together(
     answering = Answering(store, distribution, switch, clock, down.pull, lambda: fold.lag)
     sync_files = SyncFiles(Uploads(data), FileKeys(registry, clock), store, ingest, answering)
     promotion = Promotion(distribution, switch)
-    return Parts(store, clock, distribution, switch, promotion, links, fold, erasures, ingest, down, sync_files)
+    return Parts(store, clock, distribution, switch, promotion, links, outbox, fold, erasures, ingest, down, sync_files)

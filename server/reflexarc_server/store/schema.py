@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexarc_core.errors import StorageError
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 # Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
 _BY_SUBJECT: Final = """
@@ -94,6 +94,32 @@ CREATE INDEX lease_uses_lease ON lease_uses (lease_id, cap);
 CREATE INDEX lease_uses_subject ON lease_uses (subject, cap, use_time);
 """
 
+# What goes out to foreign systems. turn: messages of one go in the order of their rows. state: 0 open, 1 sent (its key stays),
+# 2 dead.
+_OUTBOX: Final = """
+CREATE TABLE outbox (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    key TEXT NOT NULL,
+    turn TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body BLOB NOT NULL,
+    put_time INTEGER NOT NULL,
+    since_time INTEGER NOT NULL,
+    expire_time INTEGER NOT NULL,
+    due_time INTEGER NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL DEFAULT 0,
+    end_time INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (channel, key)
+);
+CREATE INDEX outbox_due ON outbox (channel, due_time) WHERE state = 0;
+CREATE INDEX outbox_turn ON outbox (channel, turn, row) WHERE state = 0;
+CREATE INDEX outbox_ended ON outbox (state, end_time) WHERE state > 0;
+CREATE INDEX outbox_subject ON outbox (subject) WHERE subject <> '';
+"""
+
 TABLES: Final = """
 CREATE TABLE log (
     server_seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -148,6 +174,7 @@ STEPS: Final = {
     5: _LEASES,
     # No trigger of a released version had variants.
     6: "ALTER TABLE decisions ADD COLUMN variant TEXT NOT NULL DEFAULT '';",
+    7: _OUTBOX,
 }
 
 
@@ -166,5 +193,5 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         return
     # EXTRA while creating: the switch to WAL is the one moment a power cut could undo the whole file.
     connection.execute("PRAGMA synchronous=EXTRA")
-    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES}"
+    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES} {_OUTBOX}"
     connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={VERSION}; COMMIT;")
