@@ -77,7 +77,7 @@ def _ours(subjects: Any, times: Any, values: Any, people: int) -> Callable[[], d
     import numpy as np
 
     from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
-    from reflexarc_models.train.log_columns import Columns, features_behind_events
+    from reflexarc_models.train.rows.log_columns import Columns, features_behind_events
 
     bought, spent = (Contribution("purchase"),), (Contribution("purchase", 1.0, "amount"),)
     definitions = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from reflexarc_models.interest import Interest, ItemFactors
 from reflexarc_models.item_factors import quantized
-from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in
+from reflexarc_models.train.ranking.ials import IalsSettings, Matrix, fit_ials, fold_in
 
 TUNING_COUNT, TEST_COUNT = 100, 150
 DEPTH, SHOWN = 100, 10

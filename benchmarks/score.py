@@ -89,7 +89,7 @@ def _trained(shape: Shape, trained_on: int, rows: int) -> tuple[Any, bytes, Any]
     import numpy as np
     from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 
-    from reflexarc_models.train.forest import export_heavy
+    from reflexarc_models.train.fit.forest import export_heavy
 
     seeded = np.random.default_rng(SEED)
     x = seeded.normal(size=(trained_on + rows, shape.input_count)).astype(np.float32)

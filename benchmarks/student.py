@@ -94,7 +94,7 @@ def _sets(report: Report) -> dict[str, Callable[[int], dict[str, Any]]]:
 def _table_parts(folder: Path) -> Callable[[int], tuple[Any, int]]:
     """Seed to (the first of five folds dealt by it, horizon 0)."""
     from reflexarc_cli.evaluating.table import read_table
-    from reflexarc_models.train.folds import by_fold
+    from reflexarc_models.train.evaluation.folds import by_fold
 
     table = read_table(folder / TABLE / "Telco-Customer-Churn.csv", "Churn", None, None, ("customerID",), None)
     return lambda seed: (next(iter(by_fold(table.columns, table.labels, table.keys, seed))), 0)
@@ -106,7 +106,7 @@ def _log_parts(folder: Path, cut: str, horizon_days: int) -> Callable[[int], tup
     from reflexarc_cli.evaluating.events import read_columns
     from reflexarc_cli.importing.mapping import all_event_types
     from reflexarc_cli.importing.reader import choose
-    from reflexarc_models.train.moments import CHURN, LabelRule, outcome_part
+    from reflexarc_models.train.evaluation.moments import CHURN, LabelRule, outcome_part
 
     catalog = load_catalog(None)
     file, mapping = choose(folder, None)
@@ -124,8 +124,8 @@ def _evaluated(part_of: Callable[[int], tuple[Any, int]], seed: int) -> dict[str
     import numpy as np
 
     from reflexarc_cli.evaluating.tabular import spec_of
-    from reflexarc_models.train.evaluation import NEAR, evaluate
-    from reflexarc_models.train.measures import auc_difference, auc_interval
+    from reflexarc_models.train.evaluation.worth import NEAR, evaluate
+    from reflexarc_models.train.evidence.measures import auc_difference, auc_interval
 
     part, horizon_ms = part_of(seed)
     found = evaluate(spec_of("churn", seed, horizon_ms), [part], LINES)

@@ -106,7 +106,7 @@ def train_student(folder: Path, *, quick: bool) -> Artifact:
     """Train the churn student as `reflexarc train` does, on simulated people, and write its device form to `folder`."""
     import numpy as np
 
-    from reflexarc_models.train.dataset import Dataset
+    from reflexarc_models.train.rows.dataset import Dataset
     from reflexarc_models.train.train import TrainSpec, train_model
 
     rows = 3_000 if quick else 12_000

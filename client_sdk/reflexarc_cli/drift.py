@@ -19,9 +19,9 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import ReflexArcError
 from reflexarc_core.model import GRID, Scored
 from reflexarc_models.artifact import Artifact
-from reflexarc_models.train.calibrate import brier
-from reflexarc_models.train.drift import code_shares, psi
-from reflexarc_models.train.history import History, acted_on, history, labels_at, times_acted_on
+from reflexarc_models.train.evidence.calibrate import brier
+from reflexarc_models.train.evidence.drift import code_shares, psi
+from reflexarc_models.train.rows.history import History, acted_on, history, labels_at, times_acted_on
 from reflexarc_server.distribution import Distribution
 from reflexarc_server.log_reader import LogReader
 

@@ -90,7 +90,7 @@ def _run(
     from reflexarc_cli.evaluating.html_report import html_report
     from reflexarc_cli.evaluating.page import page
     from reflexarc_cli.evaluating.tabular import TableOrder, evaluate_table
-    from reflexarc_models.train.evaluation import report as figures_of
+    from reflexarc_models.train.evaluation.worth import report as figures_of
 
     progress = Progress()
     chosen = tuple(sorted(set(lines or LINES)))

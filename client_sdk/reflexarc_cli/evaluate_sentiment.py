@@ -29,7 +29,7 @@ def sentiment(
     from reflexarc_cli.evaluating.sentiment_page import sentiment_page
     from reflexarc_cli.evaluating.texts import read_texts
     from reflexarc_cli.importing.rows import line_count
-    from reflexarc_models.train.sentiment_evaluation import STEP_COUNT, evaluate_sentiment
+    from reflexarc_models.train.sentiment.evaluation import STEP_COUNT, evaluate_sentiment
 
     if (negative_to is None) != (positive_from is None):
         raise Misused("two lines make three classes", hint="give both --negative-to and --positive-from")

@@ -23,9 +23,9 @@ from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.publish import publish_tables
-from reflexarc_models.train.history import History, build_dataset, history, times_acted_on
-from reflexarc_models.train.interest import ALGORITHM, train_interest
 from reflexarc_models.train.promotion import Live, judge, renewed
+from reflexarc_models.train.ranking.interest import ALGORITHM, train_interest
+from reflexarc_models.train.rows.history import History, build_dataset, history, times_acted_on
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 from reflexarc_server.clock import SystemClock
 from reflexarc_server.distribution import Distribution, write_bundle

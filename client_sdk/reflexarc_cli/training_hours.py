@@ -13,7 +13,7 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.plain import canonical, to_plain
 from reflexarc_models.artifact import HOURS_FILE
-from reflexarc_models.train.compose import with_file
+from reflexarc_models.train.forms.compose import with_file
 from reflexarc_models.train.purchase_window import fit, occasions
 from reflexarc_models.train.train import TrainedModel
 from reflexarc_server.log_reader import LogReader

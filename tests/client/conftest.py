@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reflexarc.definitions import load_catalog
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.rows.dataset import Dataset
 from reflexarc_models.train.train import TrainedModel, TrainSpec, train_model
 from reflexarc_server.distribution import write_bundle
 

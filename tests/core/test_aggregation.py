@@ -15,7 +15,7 @@ from reflexarc_core import aggregation
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
 from reflexarc_core.feature import Contribution, FeatureDefinition, Layout, check_feature
-from reflexarc_models.train.history import fold_at, history
+from reflexarc_models.train.rows.history import fold_at, history
 
 DAY = 86_400_000
 T0 = 1_700_000_000_000

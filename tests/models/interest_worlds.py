@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from reflexarc_core.event import Event
-from reflexarc_models.train.interactions import Interactions, gather
+from reflexarc_models.train.ranking.interactions import Interactions, gather
 
 DAY_MS = 86_400_000
 START = 1_700_000_000_000

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.rows.dataset import Dataset
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 
 DAY_MS = 86_400_000

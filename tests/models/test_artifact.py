@@ -24,7 +24,7 @@ from reflexarc_models.artifact import (
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ONNXRUNTIME, ArtifactScorer, self_test
 from reflexarc_models.tables import confidence_table
-from reflexarc_models.train.compose import with_file
+from reflexarc_models.train.forms.compose import with_file
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reflexarc_core.model import GRID
 from reflexarc_models.tables import is_monotone
-from reflexarc_models.train.calibrate import _is_bent, calibrate, fit_beta
+from reflexarc_models.train.evidence.calibrate import _is_bent, calibrate, fit_beta
 
 CODES = 256
 

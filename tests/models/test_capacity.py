@@ -8,7 +8,7 @@ from model_worlds import trained
 
 from reflexarc_core.model import GRID
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train.capacity import SHARES, line_at
+from reflexarc_models.train.evidence.capacity import SHARES, line_at
 
 
 @given(st.lists(st.integers(0, GRID), min_size=1, max_size=300), st.sampled_from(SHARES))

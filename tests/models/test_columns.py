@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexarc_core.errors import DefinitionError
-from reflexarc_models.train.columns import fit_encoding, is_missing, moments, number
-from reflexarc_models.train.folds import FOLD_COUNT, by_fold, by_time
+from reflexarc_models.train.evaluation.folds import FOLD_COUNT, by_fold, by_time
+from reflexarc_models.train.rows.columns import fit_encoding, is_missing, moments, number
 
 
 def _table(rows: int, seed: int = 5) -> tuple[dict[str, list[str]], np.ndarray]:

@@ -3,9 +3,9 @@
 import numpy as np
 from model_worlds import trained, world
 
-from reflexarc_models.train.effects import effects
-from reflexarc_models.train.evaluation import Part, latency, scores_of
-from reflexarc_models.train.split import split
+from reflexarc_models.train.evaluation.effects import effects
+from reflexarc_models.train.evaluation.worth import Part, latency, scores_of
+from reflexarc_models.train.rows.split import split
 
 
 def test_what_moves_the_score_comes_first_and_what_does_not_moves_nothing() -> None:

@@ -20,8 +20,8 @@ from reflexarc_models.artifact import MODEL_FILE, PARITY_FILE, Artifact, assembl
 from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.onnx_trees import read_trees
 from reflexarc_models.scorer import KERNEL, ONNXRUNTIME, ArtifactScorer
-from reflexarc_models.train import gates
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.forms import gates
+from reflexarc_models.train.rows.dataset import Dataset
 from reflexarc_models.train.train import NoData, train_model
 
 ALGORITHMS = ("random_forest", "gradient_boosting")

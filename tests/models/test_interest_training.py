@@ -13,13 +13,13 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.interest import ITEMS_FILE, Interest, ItemFactors
 from reflexarc_models.scorer import self_test
-from reflexarc_models.train.history import History, history
-from reflexarc_models.train.ials import IalsSettings, Matrix, fit_ials, fold_in
-from reflexarc_models.train.interactions import gather, leave_last_out, of_history
-from reflexarc_models.train.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cuts, train_interest
-from reflexarc_models.train.interest_measures import MISSED, figures, ndcg, neighbour_places, place_of, popularity_places
-from reflexarc_models.train.interest_tuning import InterestSettings, fit_items, tune
-from reflexarc_models.train.links import sequence_links, similar_links
+from reflexarc_models.train.ranking.ials import IalsSettings, Matrix, fit_ials, fold_in
+from reflexarc_models.train.ranking.interactions import gather, leave_last_out, of_history
+from reflexarc_models.train.ranking.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cuts, train_interest
+from reflexarc_models.train.ranking.links import sequence_links, similar_links
+from reflexarc_models.train.ranking.measures import MISSED, figures, ndcg, neighbour_places, place_of, popularity_places
+from reflexarc_models.train.ranking.tuning import InterestSettings, fit_items, tune
+from reflexarc_models.train.rows.history import History, history
 from reflexarc_models.train.train import NoData, TrainedModel
 
 CATALOG = load_catalog(None)

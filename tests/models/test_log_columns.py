@@ -19,9 +19,9 @@ from reflexarc_core.event import Event
 from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
 from reflexarc_core.model import Label, ModelDefinition
 from reflexarc_edge.codec import pack, unpack
-from reflexarc_models.train import history as history_module
-from reflexarc_models.train.history import fold_at, history
-from reflexarc_models.train.log_columns import Choices, Columns, features_behind_events, history_of, in_parts
+from reflexarc_models.train.rows import history as history_module
+from reflexarc_models.train.rows.history import fold_at, history
+from reflexarc_models.train.rows.log_columns import Choices, Columns, features_behind_events, history_of, in_parts
 
 DAY = 86_400_000
 T0 = 1_700_000_000_000

@@ -13,9 +13,9 @@ from reflexarc_core.errors import ManifestError
 from reflexarc_models.artifact import MODEL_FILE, ONNX_TREES5, Artifact
 from reflexarc_models.onnx_trees import read_trees
 from reflexarc_models.scorer import ArtifactScorer, self_test
-from reflexarc_models.train import lossless as module
-from reflexarc_models.train.lossless import encoded, gate, lossless
-from reflexarc_models.train.publish import write_artifact
+from reflexarc_models.train.forms import lossless as module
+from reflexarc_models.train.forms.lossless import encoded, gate, lossless
+from reflexarc_models.train.forms.publish import write_artifact
 
 
 @pytest.mark.parametrize("algorithm", ["random_forest", "gradient_boosting"])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexarc_models.train.calibrate import area_under_curve
-from reflexarc_models.train.measures import (
+from reflexarc_models.train.evidence.calibrate import area_under_curve
+from reflexarc_models.train.evidence.measures import (
     auc_difference,
     auc_interval,
     average_precision,

@@ -9,9 +9,9 @@ from reflexarc_core.aggregation import DAY_MS
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
-from reflexarc_models.train.behaviour import DERIVED, EventColumns, general_features, to_history
-from reflexarc_models.train.history import history
-from reflexarc_models.train.moments import CHURN, PURCHASE, LabelRule, outcome_part, rows_at, training_moments
+from reflexarc_models.train.evaluation.moments import CHURN, PURCHASE, LabelRule, outcome_part, rows_at, training_moments
+from reflexarc_models.train.rows.behaviour import DERIVED, EventColumns, general_features, to_history
+from reflexarc_models.train.rows.history import history
 
 T0 = 1_700_000_000_000
 HORIZON = 10 * DAY_MS

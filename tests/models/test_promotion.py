@@ -8,9 +8,9 @@ from model_worlds import HORIZON_MS, spec, trained, world
 
 from reflexarc_core.model import GRID
 from reflexarc_models.scorer import ArtifactScorer, self_test
-from reflexarc_models.train.dataset import Rows
-from reflexarc_models.train.drift import DRIFT_MAX, drifted, psi, shares_of
+from reflexarc_models.train.evidence.drift import DRIFT_MAX, drifted, psi, shares_of
 from reflexarc_models.train.promotion import Live, judge, renewed
+from reflexarc_models.train.rows.dataset import Rows
 from reflexarc_models.train.train import NoData, TrainedModel, train_model
 
 

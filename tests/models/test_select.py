@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reflexarc_models.train.dataset import Dataset
-from reflexarc_models.train.select import INPUTS_MAX, INPUTS_MIN, NAME_BYTES_MAX, strongest
+from reflexarc_models.train.rows.dataset import Dataset
+from reflexarc_models.train.rows.select import INPUTS_MAX, INPUTS_MIN, NAME_BYTES_MAX, strongest
 
 ROWS = 1_500
 

@@ -20,9 +20,9 @@ from reflexarc_models.sentiment.features import UNIT, tally, vector_of
 from reflexarc_models.sentiment.model import ONNXRUNTIME
 from reflexarc_models.sentiment.polarity import polarity
 from reflexarc_models.sentiment.words import NEGATION_REACH, TEXT_CHARACTERS_MAX, words_of
-from reflexarc_models.train.sentiment import PARITY_TEXTS, build, dealt, fit, matrix_of
-from reflexarc_models.train.sentiment_evaluation import evaluate_sentiment, macro_f1
-from reflexarc_models.train.sentiment_rivals import learned_lexicon, majority, word_list
+from reflexarc_models.train.sentiment.evaluation import evaluate_sentiment, macro_f1
+from reflexarc_models.train.sentiment.rivals import learned_lexicon, majority, word_list
+from reflexarc_models.train.sentiment.training import PARITY_TEXTS, build, dealt, fit, matrix_of
 
 # Words that are in no list: what is said of these texts is learned.
 _OF_CLASS = (

@@ -14,11 +14,11 @@ from reflexarc_models.artifact import MODEL_FILE, ONNX_FOREST, PARITY_FILE, Arti
 from reflexarc_models.onnx_tensors import initializers
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.tables import is_monotone
-from reflexarc_models.train import gates
-from reflexarc_models.train.calibrate import area_under_curve, calibrate, fit_sigmoid
-from reflexarc_models.train.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
-from reflexarc_models.train.publish import write_artifact
-from reflexarc_models.train.split import BY_SUBJECT, BY_TIME, split
+from reflexarc_models.train.evidence.calibrate import area_under_curve, calibrate, fit_sigmoid
+from reflexarc_models.train.forms import gates
+from reflexarc_models.train.forms.publish import write_artifact
+from reflexarc_models.train.rows.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
+from reflexarc_models.train.rows.split import BY_SUBJECT, BY_TIME, split
 from reflexarc_models.train.train import NoData, train_model
 from reflexarc_models.walk import LEAF
 

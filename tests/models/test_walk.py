@@ -12,8 +12,8 @@ from reflexarc_models import walk as walk_module
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, Artifact
 from reflexarc_models.onnx_tensors import INT8, initializers
 from reflexarc_models.scorer import BUILT_IN, ONNXRUNTIME, ArtifactScorer
-from reflexarc_models.train.distill import Student, export_student
-from reflexarc_models.train.gates import threshold_rows
+from reflexarc_models.train.forms.distill import Student, export_student
+from reflexarc_models.train.forms.gates import threshold_rows
 from reflexarc_models.walk import FEATURE, LEAF, THRESHOLD, ObliviousWalk, _edge
 
 

@@ -23,7 +23,7 @@ from reflexarc_core.record import DecisionOutput, Record
 from reflexarc_core.replay import decisions
 from reflexarc_core.state import State
 from reflexarc_edge.codec import pack, unpack
-from reflexarc_models.train.history import fold_at, history
+from reflexarc_models.train.rows.history import fold_at, history
 
 DAY = 86_400_000
 SETS = ("orders_online_retail", "clickstream_wikimedia_sessions")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.rows.dataset import Dataset
 from reflexarc_models.train.train import TrainedModel, TrainSpec, train_model
 from reflexarc_server.app import Server, start_server
 from tests.server.kit import ManualClock, Stubs, catalog

@@ -18,9 +18,9 @@ from reflexarc_cli.importing.times import TimeReader
 from reflexarc_cli.misuse import Misused
 from reflexarc_cli.progress import Progress
 from reflexarc_core.errors import DefinitionError
-from reflexarc_models.train.behaviour import EventColumns
-from reflexarc_models.train.evaluation import Evaluation, evaluate
-from reflexarc_models.train.moments import CHURN, PURCHASE, LabelRule, outcome_part
+from reflexarc_models.train.evaluation.moments import CHURN, PURCHASE, LabelRule, outcome_part
+from reflexarc_models.train.evaluation.worth import Evaluation, evaluate
+from reflexarc_models.train.rows.behaviour import EventColumns
 
 DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}

@@ -14,7 +14,7 @@ from reflexarc_cli.importing.mapping import Mapping as FileMapping
 from reflexarc_cli.importing.reader import read_events
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import EventType
-from reflexarc_models.train.behaviour import LEVELS_MAX, EventColumns
+from reflexarc_models.train.rows.behaviour import LEVELS_MAX, EventColumns
 
 STEP_ROWS = 2_000
 

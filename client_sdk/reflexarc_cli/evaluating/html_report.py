@@ -15,9 +15,9 @@ import numpy as np
 
 import reflexarc
 from reflexarc_cli.evaluating.svg import Chart
-from reflexarc_models.train.effects import Effect, effects
-from reflexarc_models.train.evaluation import Evaluation
-from reflexarc_models.train.measures import ranking
+from reflexarc_models.train.evaluation.effects import Effect, effects
+from reflexarc_models.train.evaluation.worth import Evaluation
+from reflexarc_models.train.evidence.measures import ranking
 
 CURVE_POINTS: Final = 240
 SCATTER_POINTS: Final = 700

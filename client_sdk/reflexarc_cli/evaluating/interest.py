@@ -15,8 +15,8 @@ from reflexarc_cli.importing.rows import line_count
 from reflexarc_cli.progress import Progress
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
-from reflexarc_models.train.interactions import Interactions, gather
-from reflexarc_models.train.interest_evaluation import evaluate_interest
+from reflexarc_models.train.ranking.evaluation import evaluate_interest
+from reflexarc_models.train.ranking.interactions import Interactions, gather
 
 STEP_ROWS = 2_000
 

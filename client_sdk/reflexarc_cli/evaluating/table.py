@@ -1,7 +1,7 @@
 """A table with a label, from a file: texts by column, which rows are positive, which rows belong together.
 
 Owns the framing (delimiter, encoding), the guess of the positive value and the words for what cannot be used. Must never
-turn a text into a model input: that is `reflexarc_models.train.columns`.
+turn a text into a model input: that is `reflexarc_models.train.rows.columns`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reflexarc_build.source import nearest
 from reflexarc_cli.importing.rows import BadRow, Row, RowFormat, format_of, read_frames, read_header
 from reflexarc_cli.misuse import Misused
 from reflexarc_core.errors import DefinitionError
-from reflexarc_models.train.columns import is_missing, moments, number
+from reflexarc_models.train.rows.columns import is_missing, moments, number
 
 POSITIVE_TEXTS: Final = (
     "yes", "true", "1", "1.0", "y", "t", "positive", "pos", "churn", "churned", "left", "exited", "attrited", "attrited customer",

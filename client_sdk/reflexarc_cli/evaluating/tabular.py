@@ -10,9 +10,9 @@ from reflexarc_build.reader import build_text
 from reflexarc_cli.evaluating.table import read_table
 from reflexarc_cli.importing.rows import line_count
 from reflexarc_cli.progress import Progress
-from reflexarc_models.train.compose import TrainSpec
-from reflexarc_models.train.evaluation import Evaluation, evaluate
-from reflexarc_models.train.folds import FOLD_COUNT, by_fold, by_time
+from reflexarc_models.train.evaluation.folds import FOLD_COUNT, by_fold, by_time
+from reflexarc_models.train.evaluation.worth import Evaluation, evaluate
+from reflexarc_models.train.forms.compose import TrainSpec
 
 SHIPPED_LINES: Final = {"churn": 0.7, "purchase_intent": 0.8}
 

@@ -21,7 +21,7 @@ from reflexarc_cli.importing.rows import BadRow, RowFormat, read_frames, read_he
 from reflexarc_cli.misuse import Misused
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import CLASSES
-from reflexarc_models.train.columns import is_missing, number
+from reflexarc_models.train.rows.columns import is_missing, number
 
 NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
 LINES: Final = (-0.5, 0.5)

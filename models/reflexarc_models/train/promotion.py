@@ -18,10 +18,10 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import MANIFEST_FILE, PARITY_FILE, Artifact, assemble, canonical_json
 from reflexarc_models.publish import line_entries
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train.calibrate import brier, calibrate, quantile_codes
-from reflexarc_models.train.dataset import Rows
-from reflexarc_models.train.drift import DRIFT_MAX, drifted
-from reflexarc_models.train.measures import auc_difference
+from reflexarc_models.train.evidence.calibrate import brier, calibrate, quantile_codes
+from reflexarc_models.train.evidence.drift import DRIFT_MAX, drifted
+from reflexarc_models.train.evidence.measures import auc_difference
+from reflexarc_models.train.rows.dataset import Rows
 from reflexarc_models.train.train import TrainedModel
 
 AUC_LOSS_MAX: Final = 0.01

@@ -25,7 +25,7 @@ from reflexarc_core.purchase_window import (
     hour_of_week,
     scores,
 )
-from reflexarc_models.train.split import subject_hash
+from reflexarc_models.train.rows.split import subject_hash
 
 Hours = NDArray[np.int64]
 Matrix = NDArray[np.float64]

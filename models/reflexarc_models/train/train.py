@@ -18,17 +18,17 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train import gates
-from reflexarc_models.train.calibrate import Calibration, area_under_curve, brier, calibrate, quantile_codes
-from reflexarc_models.train.capacity import capacity
-from reflexarc_models.train.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
-from reflexarc_models.train.dataset import Dataset, Rows
-from reflexarc_models.train.distill import CODE_COUNT as STUDENT_CODE_COUNT
-from reflexarc_models.train.distill import distillation_rows, export_student, fit_student
-from reflexarc_models.train.drift import shares_of
-from reflexarc_models.train.forest import ALGORITHMS, RANDOM_FOREST, HeavyModel, fit_heavy
-from reflexarc_models.train.forest import CODE_COUNT as HEAVY_CODE_COUNT
-from reflexarc_models.train.split import PART_ROWS_MIN, Split, split
+from reflexarc_models.train.evidence.calibrate import Calibration, area_under_curve, brier, calibrate, quantile_codes
+from reflexarc_models.train.evidence.capacity import capacity
+from reflexarc_models.train.evidence.drift import shares_of
+from reflexarc_models.train.fit.forest import ALGORITHMS, RANDOM_FOREST, HeavyModel, fit_heavy
+from reflexarc_models.train.fit.forest import CODE_COUNT as HEAVY_CODE_COUNT
+from reflexarc_models.train.forms import gates
+from reflexarc_models.train.forms.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
+from reflexarc_models.train.forms.distill import CODE_COUNT as STUDENT_CODE_COUNT
+from reflexarc_models.train.forms.distill import distillation_rows, export_student, fit_student
+from reflexarc_models.train.rows.dataset import Dataset, Rows
+from reflexarc_models.train.rows.split import PART_ROWS_MIN, Split, split
 
 __all__ = ["NoData", "TrainSpec", "TrainedModel", "train_model"]
 

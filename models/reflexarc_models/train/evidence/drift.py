@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc_models.train.dataset import Rows
+from reflexarc_models.train.rows.dataset import Rows
 
 DRIFT_MAX: Final = 0.5
 """Twice the 0.25 at which the index is commonly called a shift: where a rollout stops until a person has looked."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from reflexarc_core.event import Event
 from reflexarc_core.interaction import WEIGHT_MAX, interact, interaction_of
 from reflexarc_models.item_factors import ITEM_COUNT_MAX, ITEM_ID_BYTES_MAX
-from reflexarc_models.train.history import History
-from reflexarc_models.train.ials import Matrix
+from reflexarc_models.train.ranking.ials import Matrix
+from reflexarc_models.train.rows.history import History
 
 
 @dataclass(frozen=True, slots=True, eq=False)

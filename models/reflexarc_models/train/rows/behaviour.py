@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reflexarc_core.aggregation import DAY_MS
 from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
-from reflexarc_models.train.history import History
+from reflexarc_models.train.rows.history import History
 
 VISIT: Final = "visit_began"
 DAY: Final = "day_began"

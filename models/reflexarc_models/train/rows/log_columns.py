@@ -19,7 +19,7 @@ from reflexarc_core.aggregation import DISTINCT
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Value
 from reflexarc_core.feature import Contribution, Layout, key_hash
-from reflexarc_models.train.history import History, fold_at
+from reflexarc_models.train.rows.history import History, fold_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.interest import Interest, ItemFactors, fuse, linked, top
-from reflexarc_models.train.ials import fit_ials, fold_in
-from reflexarc_models.train.interactions import Interactions, leave_last_out
-from reflexarc_models.train.interest_measures import (
+from reflexarc_models.train.fit.threads import one_thread
+from reflexarc_models.train.ranking.ials import fit_ials, fold_in
+from reflexarc_models.train.ranking.interactions import Interactions, leave_last_out
+from reflexarc_models.train.ranking.measures import (
     MISSED,
     figures,
     interval,
@@ -28,7 +29,7 @@ from reflexarc_models.train.interest_measures import (
     popularity_places,
     recall,
 )
-from reflexarc_models.train.interest_tuning import (
+from reflexarc_models.train.ranking.tuning import (
     LINK_BUILDERS,
     LINKS_MAX,
     InterestSettings,
@@ -37,7 +38,6 @@ from reflexarc_models.train.interest_tuning import (
     last_distinct,
     tune,
 )
-from reflexarc_models.train.threads import one_thread
 
 SUBJECTS_MIN: Final = 20
 SUBJECTS_MAX: Final = 10_000

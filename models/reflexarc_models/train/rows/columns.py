@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from reflexarc_core.model import GRID
 from reflexarc_models.artifact import INPUT_COUNT_MAX
-from reflexarc_models.train.calibrate import area_under_curve
-from reflexarc_models.train.split import subject_hash
+from reflexarc_models.train.evidence.calibrate import area_under_curve
+from reflexarc_models.train.rows.split import subject_hash
 
 MISSING_TEXTS: Final = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "nil", "#n/a", "-", "<na>", "inf", "-inf"))
 NUMBER: Final = re.compile(r"[£$€]?\s?(-?)[£$€]?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)\s?%?")

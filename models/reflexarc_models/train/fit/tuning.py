@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.model import GRID
-from reflexarc_models.train.split import subject_hash
+from reflexarc_models.train.rows.split import subject_hash
 
 HELD_SHARE: Final = 0.25
 HELD_ROWS_MIN: Final = 50

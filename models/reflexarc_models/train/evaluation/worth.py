@@ -20,10 +20,7 @@ from reflexarc_models.artifact import Artifact
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train.compose import TrainSpec
-from reflexarc_models.train.dataset import Dataset
-from reflexarc_models.train.gates import DEVICE_BYTES_MAX
-from reflexarc_models.train.measures import (
+from reflexarc_models.train.evidence.measures import (
     Interval,
     auc_difference,
     auc_interval,
@@ -32,7 +29,10 @@ from reflexarc_models.train.measures import (
     flagged_report,
     reliability,
 )
-from reflexarc_models.train.split import Split
+from reflexarc_models.train.forms.compose import TrainSpec
+from reflexarc_models.train.forms.gates import DEVICE_BYTES_MAX
+from reflexarc_models.train.rows.dataset import Dataset
+from reflexarc_models.train.rows.split import Split
 from reflexarc_models.train.train import NoData, TrainedModel, train_model
 
 NEAR: Final = 0.1

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_models.artifact import Artifact
-from reflexarc_models.train.calibrate import area_under_curve
-from reflexarc_models.train.evaluation import Part, scores_of
+from reflexarc_models.train.evaluation.worth import Part, scores_of
+from reflexarc_models.train.evidence.calibrate import area_under_curve
 
 ROWS_MAX: Final = 2_000
 CURVE_ROWS: Final = 300

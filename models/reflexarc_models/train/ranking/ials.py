@@ -1,7 +1,7 @@
 """Implicit alternating least squares: the factors of items from who had to do with what.
 
 Owns the fit, in numba. Must never choose its own settings nor look at anything but weights: what is tried and what is
-held back is decided in `reflexarc_models.train.interest_tuning`.
+held back is decided in `reflexarc_models.train.ranking.tuning`.
 
 Source of the objective and of the frequency-scaled regulariser: Rendle, Krichene, Zhang and Koren, "Revisiting the
 performance of iALS on item recommendation benchmarks" (2021). Items are regularised by their frequency, subjects all

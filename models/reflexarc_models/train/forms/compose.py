@@ -16,9 +16,9 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import FORMAT, MANIFEST_FILE, MODEL_FILE, PARITY_FILE, Artifact, assemble, canonical_json
 from reflexarc_models.publish import line_entries
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train.calibrate import Calibration
-from reflexarc_models.train.dataset import Dataset
-from reflexarc_models.train.split import BY_TIME, Split
+from reflexarc_models.train.evidence.calibrate import Calibration
+from reflexarc_models.train.rows.dataset import Dataset
+from reflexarc_models.train.rows.split import BY_TIME, Split
 
 PARITY_ROWS_KEPT: Final = 24
 PARITY_VALUES_KEPT: Final = 48

@@ -18,9 +18,9 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import MODEL_FILE
 from reflexarc_models.sentiment.features import BUCKETS
 from reflexarc_models.sentiment.model import CLASSES, Sentiment
-from reflexarc_models.train.measures import calibration_error, reliability
-from reflexarc_models.train.sentiment import build, check_labels, dealt, fit, matrix_of, predict
-from reflexarc_models.train.sentiment_rivals import rivals
+from reflexarc_models.train.evidence.measures import calibration_error, reliability
+from reflexarc_models.train.sentiment.rivals import rivals
+from reflexarc_models.train.sentiment.training import build, check_labels, dealt, fit, matrix_of, predict
 
 FOLD_COUNT: Final = 5
 STEP_COUNT: Final = FOLD_COUNT + 1

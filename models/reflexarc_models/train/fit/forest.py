@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.errors import DefinitionError, ManifestError
-from reflexarc_models.train.tuning import LEARNING_RATE, SUBSAMPLE, boosting_shape, forest_leaf_rows
+from reflexarc_models.train.fit.tuning import LEARNING_RATE, SUBSAMPLE, boosting_shape, forest_leaf_rows
 
 RANDOM_FOREST: Final = "random_forest"
 GRADIENT_BOOSTING: Final = "gradient_boosting"

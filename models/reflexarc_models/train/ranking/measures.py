@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc_models.train.ials import Matrix
-from reflexarc_models.train.links import similar_links
+from reflexarc_models.train.ranking.ials import Matrix
+from reflexarc_models.train.ranking.links import similar_links
 
 MISSED: Final = 1 << 40
 """The place of an item that was never seen in training: no ranking can hold it."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.model import GRID
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.rows.dataset import Dataset
 
 BY_TIME: Final = "time"
 BY_SUBJECT: Final = "subject"

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import GRID
-from reflexarc_models.train.calibrate import area_under_curve
-from reflexarc_models.train.columns import binned_shares, fit_encoding
-from reflexarc_models.train.dataset import Dataset
-from reflexarc_models.train.evaluation import Part
-from reflexarc_models.train.select import strongest
-from reflexarc_models.train.split import Split, subject_hash
+from reflexarc_models.train.evaluation.worth import Part
+from reflexarc_models.train.evidence.calibrate import area_under_curve
+from reflexarc_models.train.rows.columns import binned_shares, fit_encoding
+from reflexarc_models.train.rows.dataset import Dataset
+from reflexarc_models.train.rows.select import strongest
+from reflexarc_models.train.rows.split import Split, subject_hash
 
 FOLD_COUNT: Final = 5
 CALIBRATION_ROWS: Final = 2_000

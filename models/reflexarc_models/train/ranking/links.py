@@ -18,8 +18,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc_models.train.ials import Matrix
-from reflexarc_models.train.interactions import Interactions
+from reflexarc_models.train.ranking.ials import Matrix
+from reflexarc_models.train.ranking.interactions import Interactions
 
 RULE_WINDOW: Final = 20
 """How far behind an item what follows still counts."""
@@ -57,8 +57,8 @@ def sequence_links(log: Interactions, links_max: int) -> Links:
     item_counts = np.bincount(log.items, minlength=count)
     postings = np.concatenate(([0], np.cumsum(item_counts))).astype(np.int64)
     ends = np.repeat(log.starts[1:], np.diff(log.starts))
-    counted = _compiled(_count_sequences)(by_item, postings, ends, log.items, count, RULE_WINDOW, links_max)
-    starts, targets, values = counted
+    given = (by_item, postings, ends, log.items, RULE_WINDOW)
+    starts, targets, values = _counting(_count_sequences)(count, links_max, given)
     weight = np.maximum(item_counts, 1).astype(np.float64) ** -RULE_POWER
     return Links(starts, targets, (values * np.repeat(weight, np.diff(starts))).astype(np.float32))
 
@@ -67,17 +67,51 @@ def similar_links(seen: Matrix, links_max: int) -> Links:
     """Each item's nearest neighbours by the cosine of who had to do with them."""
     by_item = seen.transposed()
     counts = np.maximum(np.diff(by_item.starts), 1).astype(np.float64)
-    starts, targets, values = _compiled(_count_together)(
-        by_item.starts, by_item.items, seen.starts, seen.items, counts**-0.5, links_max
-    )
+    given = (by_item.starts, by_item.items, seen.starts, seen.items, counts**-0.5)
+    starts, targets, values = _counting(_count_together)(len(counts), links_max, given)
     return Links(starts, targets, values.astype(np.float32))
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    scope: dict[str, Any] = {"np": np, "_strongest": numba.njit(_strongest)}
-    compiled: Callable[..., Any] = numba.njit(types.FunctionType(function.__code__, scope, function.__name__))
+def _counting(count: Callable[..., Any]) -> Callable[..., Any]:
+    """`_links_of_all` compiled around one way to count."""
+    counted: dict[str, Any] = {"_add": numba.njit(_add)}
+    whole: dict[str, Any] = {
+        "np": np,
+        "_strongest": numba.njit(_strongest),
+        "_count": numba.njit(types.FunctionType(count.__code__, counted, count.__name__)),
+    }
+    compiled: Callable[..., Any] = numba.njit(types.FunctionType(_links_of_all.__code__, whole, count.__name__))
     return compiled
+
+
+def _count(item, given, total, touched):  # type: ignore[no-untyped-def]
+    """The name under which `_links_of_all` calls its way to count: one of the two below."""
+    raise NotImplementedError
+
+
+def _links_of_all(item_count, links_max, given):  # type: ignore[no-untyped-def]
+    """For numba: (starts, targets, values) of each item's strongest links; `given` is what the way to count reads."""
+    total = np.zeros(item_count)
+    touched = np.empty(item_count, dtype=np.int64)
+    starts = np.zeros(item_count + 1, dtype=np.int64)
+    targets = np.empty(item_count * links_max, dtype=np.int64)
+    values = np.empty(item_count * links_max)
+    at = 0
+    for item in range(item_count):
+        touched_count = _count(item, given, total, touched)  # type: ignore[no-untyped-call]
+        at = _strongest(total, touched, touched_count, links_max, targets, values, at)  # type: ignore[no-untyped-call]
+        starts[item + 1] = at
+    return starts, targets[:at].copy(), values[:at].copy()
+
+
+def _add(total, touched, touched_count, other, amount):  # type: ignore[no-untyped-def]
+    """For numba: that much more for another item; how many items have something now."""
+    if total[other] == 0.0:
+        touched[touched_count] = other
+        touched_count += 1
+    total[other] += amount
+    return touched_count
 
 
 def _strongest(total, touched, touched_count, links_max, targets, values, at):  # type: ignore[no-untyped-def]
@@ -102,54 +136,30 @@ def _strongest(total, touched, touched_count, links_max, targets, values, at):  
     return at
 
 
-def _count_sequences(by_item, postings, ends, items, item_count, window, links_max):  # type: ignore[no-untyped-def]
-    """For numba: per item, sum of 1 / distance to each other item behind it."""
-    total = np.zeros(item_count)
-    touched = np.empty(item_count, dtype=np.int64)
-    starts = np.zeros(item_count + 1, dtype=np.int64)
-    targets = np.empty(item_count * links_max, dtype=np.int64)
-    values = np.empty(item_count * links_max)
-    at = 0
-    for item in range(item_count):
-        touched_count = 0
-        for posting in range(postings[item], postings[item + 1]):
-            place = by_item[posting]
-            for distance in range(1, window + 1):
-                if place + distance >= ends[place]:
-                    break
-                other = items[place + distance]
-                if other == item:
-                    continue
-                if total[other] == 0.0:
-                    touched[touched_count] = other
-                    touched_count += 1
-                total[other] += 1.0 / distance
-        at = _strongest(total, touched, touched_count, links_max, targets, values, at)  # type: ignore[no-untyped-call]
-        starts[item + 1] = at
-    return starts, targets[:at].copy(), values[:at].copy()
+def _count_sequences(item, given, total, touched):  # type: ignore[no-untyped-def]
+    """For numba: sum of 1 / distance to each other item behind this one."""
+    by_item, postings, ends, items, window = given
+    touched_count = 0
+    for posting in range(postings[item], postings[item + 1]):
+        place = by_item[posting]
+        for distance in range(1, window + 1):
+            if place + distance >= ends[place]:
+                break
+            other = items[place + distance]
+            if other != item:
+                touched_count = _add(total, touched, touched_count, other, 1.0 / distance)  # type: ignore[no-untyped-call]
+    return touched_count
 
 
-def _count_together(item_starts, item_subjects, subject_starts, subject_items, weight, links_max):  # type: ignore[no-untyped-def]
-    """For numba: per item, the cosine with every other one that a subject had to do with as well."""
-    item_count = len(item_starts) - 1
-    total = np.zeros(item_count)
-    touched = np.empty(item_count, dtype=np.int64)
-    starts = np.zeros(item_count + 1, dtype=np.int64)
-    targets = np.empty(item_count * links_max, dtype=np.int64)
-    values = np.empty(item_count * links_max)
-    at = 0
-    for item in range(item_count):
-        touched_count = 0
-        for posting in range(item_starts[item], item_starts[item + 1]):
-            subject = item_subjects[posting]
-            for place in range(subject_starts[subject], subject_starts[subject + 1]):
-                other = subject_items[place]
-                if other == item:
-                    continue
-                if total[other] == 0.0:
-                    touched[touched_count] = other
-                    touched_count += 1
-                total[other] += weight[item] * weight[other]
-        at = _strongest(total, touched, touched_count, links_max, targets, values, at)  # type: ignore[no-untyped-call]
-        starts[item + 1] = at
-    return starts, targets[:at].copy(), values[:at].copy()
+def _count_together(item, given, total, touched):  # type: ignore[no-untyped-def]
+    """For numba: the cosine with every other item that a subject had to do with as well."""
+    item_starts, item_subjects, subject_starts, subject_items, weight = given
+    touched_count = 0
+    for posting in range(item_starts[item], item_starts[item + 1]):
+        subject = item_subjects[posting]
+        for place in range(subject_starts[subject], subject_starts[subject + 1]):
+            other = subject_items[place]
+            if other != item:
+                both = weight[item] * weight[other]
+                touched_count = _add(total, touched, touched_count, other, both)  # type: ignore[no-untyped-call]
+    return touched_count

@@ -28,14 +28,14 @@ from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.interest import CLAIM_ITEM_COUNT, Interest
 from reflexarc_models.item_factors import ITEMS_FILE, ItemFactors
-from reflexarc_models.train import gates
-from reflexarc_models.train.compose import with_file
-from reflexarc_models.train.dataset import Dataset
-from reflexarc_models.train.forest import GRADIENT_BOOSTING
-from reflexarc_models.train.history import History, acted_on, fold_at
-from reflexarc_models.train.interactions import Interactions, of_history
-from reflexarc_models.train.interest_tuning import InterestSettings, Note, fit_items, tune
-from reflexarc_models.train.threads import one_thread
+from reflexarc_models.train.fit.forest import GRADIENT_BOOSTING
+from reflexarc_models.train.fit.threads import one_thread
+from reflexarc_models.train.forms import gates
+from reflexarc_models.train.forms.compose import with_file
+from reflexarc_models.train.ranking.interactions import Interactions, of_history
+from reflexarc_models.train.ranking.tuning import InterestSettings, Note, fit_items, tune
+from reflexarc_models.train.rows.dataset import Dataset
+from reflexarc_models.train.rows.history import History, acted_on, fold_at
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 
 ALGORITHM: Final = "collaborative_filtering"

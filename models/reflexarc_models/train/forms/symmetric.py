@@ -88,36 +88,27 @@ def leaf_means(leaf, rest, weight, means):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def sweep(reached, values, rest, weight, rate, rounds):  # type: ignore[no-untyped-def]
-    """Fit the leaves of one tree after the other to what the others leave, `rounds` times; values and rest are changed."""
+def sweep(reached, values, rest, weight, rounds, rate, unit, whole):  # type: ignore[no-untyped-def]
+    """Fit the leaves of one tree after the other to what the others leave, `rounds` times; values and rest are changed.
+
+    A leaf is worth `unit` times its value. It goes the share `rate` of the way to what it should be; where `whole`, values are
+    whole numbers in [-127, 127] that move by one at most.
+    """
     wanted = np.zeros(values.shape[1])
     for _ in range(rounds):
         for tree in range(len(reached)):
             leaf = reached[tree]
             for i in range(len(rest)):
-                rest[i] += values[tree, leaf[i]]
+                rest[i] += unit * values[tree, leaf[i]]
             leaf_means(leaf, rest, weight, wanted)
             for k in range(len(wanted)):
-                values[tree, k] = rate * wanted[k] + (1.0 - rate) * values[tree, k]
+                now, aim = values[tree, k], wanted[k] / unit
+                if whole:
+                    values[tree, k] = min(max(np.round(aim), now - 1.0, -127.0), now + 1.0, 127.0)
+                else:
+                    values[tree, k] = rate * aim + (1.0 - rate) * now
             for i in range(len(rest)):
-                rest[i] -= values[tree, leaf[i]]
-
-
-@compiled()
-def sweep_whole(reached, whole, rest, weight, scale, rounds):  # type: ignore[no-untyped-def]
-    """As `sweep`, for leaves that are whole numbers of `scale` in [-127, 127] and move by one at most."""
-    wanted = np.zeros(whole.shape[1])
-    for _ in range(rounds):
-        for tree in range(len(reached)):
-            leaf = reached[tree]
-            for i in range(len(rest)):
-                rest[i] += scale * whole[tree, leaf[i]]
-            leaf_means(leaf, rest, weight, wanted)
-            for k in range(len(wanted)):
-                near = min(max(np.round(wanted[k] / scale), whole[tree, k] - 1.0), whole[tree, k] + 1.0)
-                whole[tree, k] = min(max(near, -127.0), 127.0)
-            for i in range(len(rest)):
-                rest[i] -= scale * whole[tree, leaf[i]]
+                rest[i] -= unit * values[tree, leaf[i]]
 
 
 def left_over(reached: NDArray[Any], values: NDArray[Any], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reflexarc_core.errors import ManifestError
 from reflexarc_models import walk
 from reflexarc_models.onnx_tensors import INT8, initializers
-from reflexarc_models.train import symmetric
+from reflexarc_models.train.forms import symmetric
 
 CODE_COUNT: Final = 256
 TREE_COUNT: Final = 52
@@ -99,11 +99,11 @@ def fit_student(
         LEARNING_RATE, SPLIT_COUNT_MAX,
     )  # fmt: skip
     rest = symmetric.left_over(reached, values, target)
-    symmetric.sweep(reached, values, rest, weight, SWEEP_RATE, SWEEP_COUNT)
+    symmetric.sweep(reached, values, rest, weight, SWEEP_COUNT, SWEEP_RATE, 1.0, False)
     scale = max(float(np.abs(values).max()), 1e-6) / 127.0
     whole = np.round(values / scale)
     rest = symmetric.left_over(reached, scale * whole, target)
-    symmetric.sweep_whole(reached, whole, rest, weight, scale, SWEEP_WHOLE_COUNT)
+    symmetric.sweep(reached, whole, rest, weight, SWEEP_WHOLE_COUNT, 1.0, scale, True)
     leaves = whole.astype(np.int8)
     total = np.sum([of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0)
     low, high = int(total.min()), int(total.max())

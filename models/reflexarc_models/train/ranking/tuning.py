@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from reflexarc_models.interest import Interest, fuse, linked
 from reflexarc_models.item_factors import ItemFactors, quantized
-from reflexarc_models.train.ials import IalsSettings, fit_ials, fold_in
-from reflexarc_models.train.interactions import Interactions, LastOut, leave_last_out
-from reflexarc_models.train.interest_measures import MISSED, ndcg, place_of
-from reflexarc_models.train.links import Links, sequence_links, similar_links
+from reflexarc_models.train.ranking.ials import IalsSettings, fit_ials, fold_in
+from reflexarc_models.train.ranking.interactions import Interactions, LastOut, leave_last_out
+from reflexarc_models.train.ranking.links import Links, sequence_links, similar_links
+from reflexarc_models.train.ranking.measures import MISSED, ndcg, place_of
 
 SEQUENCE: Final = "sequence"
 SIMILAR: Final = "similar"

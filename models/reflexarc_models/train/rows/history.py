@@ -1,6 +1,6 @@
 """From a log to training rows: every subject's events, the moments rows are drawn at, and their labels.
 
-Owns the form of a log that is folded in batch (`train.fold` folds it, `train.log_columns` makes it of columns) and the moments,
+Owns the form of a log that is folded in batch (`rows.fold` folds it, `rows.log_columns` makes it of columns) and the moments,
 which are exactly those at which the model scores. Must never define a feature: what a device computes and what a model is
 trained on are bit-equal.
 """
@@ -21,8 +21,8 @@ from reflexarc_core.event import Event
 from reflexarc_core.feature import Layout, contribution_of
 from reflexarc_core.interaction import interaction_of
 from reflexarc_core.model import ModelDefinition
-from reflexarc_models.train import fold
-from reflexarc_models.train.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
+from reflexarc_models.train.rows import fold
+from reflexarc_models.train.rows.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
 
 MOMENTS_MAX: Final = 80_000
 """Moments folded for one model; a longer log is thinned evenly over time and subjects."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc_models.train.dataset import Dataset
+from reflexarc_models.train.rows.dataset import Dataset
 
 INPUTS_MAX: Final = 12
 INPUTS_MIN: Final = 4

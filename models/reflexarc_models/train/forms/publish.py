@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reflexarc_models.artifact import OBLIVIOUS_INT8, ONNX_FOREST, ONNX_TREES5, Artifact
 from reflexarc_models.publish import publish_tables
-from reflexarc_models.train.lossless import lossless
+from reflexarc_models.train.forms.lossless import lossless
 from reflexarc_models.train.train import TrainedModel
 
 __all__ = ["publish_tables", "write_artifact"]

@@ -1,0 +1,1 @@
+"""Content interest: item factors, links, and the claim about the next items, trained and measured."""
