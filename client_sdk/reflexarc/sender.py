@@ -24,6 +24,8 @@ EARLY_ROWS_MAX: Final = 20_000
 ALONE_BYTES_MIN: Final = 65_536
 """A record refused for want of room is too large only from here on; a smaller one met a server that is busy."""
 BATCH_BYTES_MIN: Final = 16_384
+KNOCK_RECORDS_MAX: Final = 10
+"""Records of the first batch for a server that may not be there: offline, nothing larger is read from the disk again and again."""
 
 
 class Sender:
@@ -62,7 +64,8 @@ class Sender:
         early = self._urgent()
         if early is not None:
             return early
-        batch = upload_batch(log, self._halving.count(config.batch_records_max), self._bytes_max)
+        records_max = config.batch_records_max if self._is_introduced else min(config.batch_records_max, KNOCK_RECORDS_MAX)
+        batch = upload_batch(log, self._halving.count(records_max), self._bytes_max)
         is_empty = not batch.records and not batch.losses
         if is_empty and self._is_introduced:
             return None
