@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from reflexarc_core.errors import InvalidEventError
+from reflexarc_proto.v1 import decision_pb2
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.wire import subject_from_proto, subject_to_proto
 from reflexarc_server.clock import Clock
@@ -59,9 +60,7 @@ class Down:
             paused=self._switch.paused, bundle_digest=live.digest, bundle_version=live.version, server_time=now
         )
         answer.erased.extend(self._erasures.due(installation))
-        for decision in self._deliveries.give(installation, subjects, now):
-            if not self._erasures.covers(subject_from_proto(decision.subject), decision.decision_time):
-                answer.decisions.append(decision)
+        answer.decisions.extend(self.decisions(installation, subjects, now))
         if subjects:
             as_of_time, values = self._values(subjects)
             for asked, held in zip(request.subjects, values, strict=True):
@@ -71,6 +70,15 @@ class Down:
                     subject=subject_to_proto(subject), cap=cap, lease_id=lease_id, tokens=tokens, expire_time=expire_time
                 )
         return answer
+
+    def may_wait(self, installation: str, subjects: Sequence[str]) -> bool:
+        """Whether decisions may wait for an installation that asks about these subjects, by a look at memory."""
+        return self._deliveries.may_wait(installation, subjects)
+
+    def decisions(self, installation: str, subjects: Sequence[str], now: int) -> list[decision_pb2.Decision]:
+        """What an installation is to hand over, of what these subjects did or what is addressed to it. now: ms."""
+        found = self._deliveries.give(installation, subjects, now)
+        return [one for one in found if not self._erasures.covers(subject_from_proto(one.subject), one.decision_time)]
 
     def changed(self, subjects: Collection[str]) -> None:
         """Their values changed: whoever asked for them last is told that it may ask again."""

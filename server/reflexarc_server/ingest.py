@@ -54,6 +54,18 @@ class Told(NamedTuple):
     reason: str = ""
 
 
+STORED_TOLD: Final = Told("stored")
+DUPLICATE_TOLD: Final = Told("duplicate", "an equal id is held")
+
+
+class Arrival(NamedTuple):
+    """Events of one request over HTTP, judged. handed: server decisions that their installation has taken."""
+
+    installation: str
+    judged: Sequence[Judged]
+    handed: Sequence[str] = ()
+
+
 class Gate(Protocol):
     """May refuse what is valid in itself."""
 
@@ -84,6 +96,8 @@ class Ingest:
         precedence: Precedence | None = None,
         scan: Scan | None = None,
         gates: Sequence[Gate] = (),
+        event_gates: Sequence[Gate] = (),
+        on_handed: Callable[[Transaction, str, Sequence[str], int], object] = lambda *_: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -92,6 +106,8 @@ class Ingest:
         self.precedence: Final = precedence or Precedence()
         self.scan: Final = scan or Scan()
         self._gates = tuple(gates)
+        self._event_gates = tuple(event_gates)
+        self._on_handed = on_handed
 
     def read(self, content: bytes) -> Batch:
         """The batch in a PushRequest's bytes. Raises DecodeError."""
@@ -216,6 +232,37 @@ class Ingest:
         names = messages.VerdictCode.Name
         verdicts = self._keep(source, events).verdicts
         return [Told(names(one.code).removeprefix("VERDICT_CODE_").lower(), one.reason) for one in verdicts]
+
+    @_before_the_fold
+    def commit(self, arrivals: Sequence[Arrival]) -> list[list[Told]]:
+        """What several requests brought, in one transaction: verdicts of each, durable when this returns. Raises StorageError."""
+        now = self._clock.now_ms()
+        passed: list[Sequence[Judged]] = []
+        with self._store.transaction() as transaction:
+            for arrival in arrivals:
+                judged = arrival.judged
+                for gate in self._event_gates:
+                    judged = gate.admit(transaction, arrival.installation, judged, now)
+                passed.append(judged)
+                if arrival.handed:
+                    self._on_handed(transaction, arrival.installation, arrival.handed, now)
+            rows = [one.row for judged in passed for one in judged if one.row is not None]
+            stored = transaction.insert_all(rows)
+            new = sum(stored)
+            transaction.count("records", new)
+            transaction.count("events", new)
+            transaction.count("duplicates", len(rows) - new)
+            transaction.count("rejected", sum(len(judged) for judged in passed) - len(rows))
+        if new:
+            self._on_stored()
+        flags = iter(stored)
+        return [
+            [
+                Told("rejected", one.refusal) if one.row is None else STORED_TOLD if next(flags) else DUPLICATE_TOLD
+                for one in judged
+            ]
+            for judged in passed
+        ]
 
     def _keep(self, installation: str, events: Sequence[Event | Refusal]) -> messages.TrackResponse:
         now = self._clock.now_ms()

@@ -74,7 +74,10 @@ def put_together(
     leases = Leases(store, links, switch)
     down = Down(fold.values, deliveries, erasures, leases, switch, clock, hint)
     fold.on_changed = down.changed
-    ingest = Ingest(store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries, leases))
+    ingest = Ingest(
+        store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries, leases),
+        event_gates=(erasures,), on_handed=deliveries.acknowledge,
+    )  # fmt: skip
     answering = Answering(store, distribution, switch, clock, down.pull, lambda: fold.lag)
     sync_files = SyncFiles(Uploads(data), FileKeys(registry, clock), store, ingest, answering)
     promotion = Promotion(distribution, switch)

@@ -12,11 +12,15 @@ from reflexarc_core.event import OUTCOME, Event
 from reflexarc_core.record import KIND_OF, DecisionOutput, EventInput, Moment, Record
 from reflexarc_proto.v1 import decision_pb2, record_pb2
 from reflexarc_proto.wire import record_to_proto
+from reflexarc_proto.wire.quick import event_record
 from reflexarc_server.store.port import OWN_INSTALLATION, DecisionRow, NewRecord
 
 _REASONS: Final = frozenset(decision_pb2.Reason.values())
 _PLACEMENTS: Final = frozenset(decision_pb2.Placement.values())
 _ASSIGNMENTS: Final = frozenset(decision_pb2.Assignment.values())
+WEB_INCARNATION: Final = "web"
+"""The numbering of browsers: they number nothing, and are told apart from services, whose events nobody holds."""
+_EVENT: Final = KIND_OF[EventInput]
 TRACK_INSTALLATION = "track"
 """Whose name events without a device log carry when their sender gave none."""
 
@@ -54,6 +58,17 @@ def tracked_row(event: Event, installation: str, receive_time: int) -> NewRecord
     record = EventInput(Moment(receive_time, online=True), event)
     body = record_to_proto(0, record).SerializeToString()
     return row_of(record, installation or TRACK_INSTALLATION, "", 0, receive_time, body)
+
+
+def web_row(event: Event, installation: str, receive_time: int) -> NewRecord:
+    """The row of an event that a browser sent: its installation holds the subject, as a device's does.
+
+    Raises InvalidEventError for a value the wire has no form for.
+    """
+    return NewRecord(
+        installation, WEB_INCARNATION, 0, _EVENT, event.subject, event.event_type, event.event_time, event.event_id, receive_time,
+        event_record(receive_time, event), outcome=_outcome(event),
+    )  # fmt: skip
 
 
 def is_later_kind(message: record_pb2.LogRecord) -> bool:

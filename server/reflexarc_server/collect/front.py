@@ -21,24 +21,39 @@ BODY_S_MAX: Final = 20.0
 
 
 class Refused(Exception):
-    """A request that ends here. status: of HTTP. code: one word. hint: what to do."""
+    """A request that ends here. status: of HTTP. code: one word. hint: what to do. retry_after_ms: 0 when it is not said."""
 
-    def __init__(self, status: int, code: str, hint: str) -> None:
+    def __init__(self, status: int, code: str, hint: str, *, retry_after_ms: int = 0) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
         self.hint = hint
+        self.retry_after_ms = retry_after_ms
 
     @property
     def body(self) -> bytes:
         """The answer's JSON."""
-        return json.dumps({"error": self.code, "hint": self.hint}).encode()
+        later = {"retry_after_ms": self.retry_after_ms} if self.retry_after_ms else {}
+        return json.dumps({"error": self.code, "hint": self.hint, **later}).encode()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The answer's headers."""
+        return [(b"retry-after", str(-(-self.retry_after_ms // 1_000)).encode())] if self.retry_after_ms else []
 
 
 class Front:
-    """hot: path -> what answers it. rest: every other path. larger: path prefix -> bytes its bodies may have."""
+    """hot: path -> what answers it, and bounds its bodies itself. rest: every other path. larger: path prefix -> bytes its bodies
+    may have. on_close: called once nothing is served any more."""
 
-    def __init__(self, hot: Mapping[str, App], rest: App, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        hot: Mapping[str, App],
+        rest: App,
+        larger: Mapping[str, int] | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.close: Final = on_close
         self._hot = dict(hot)
         self._rest = rest
         self._larger = tuple((larger or {}).items())
@@ -46,13 +61,16 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        app = self._hot.get(scope["path"], self._rest)
+        hot = self._hot.get(scope["path"])
+        if hot is not None:
+            await hot(scope, receive, send)
+            return
         bounded = Bounded(scope, receive, send, self._bytes_max(scope["path"]))
         try:
-            await app(scope, bounded.receive, bounded.send)
+            await self._rest(scope, bounded.receive, bounded.send)
         except Refused as refused:
             if not bounded.is_answered:
-                await answer(bounded.send, refused.status, refused.body, close=True)
+                await answer(bounded.send, refused.status, refused.body, refused.headers, close=True)
 
     def _bytes_max(self, path: str) -> int:
         return next((most for prefix, most in self._larger if path.startswith(prefix)), BODY_BYTES_MAX)

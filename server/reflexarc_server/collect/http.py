@@ -43,6 +43,7 @@ class HttpServer:
     def __init__(self, front: Front, options: HttpOptions) -> None:
         """Raises TransportError when the port cannot be had."""
         self._socket = _listen(options)
+        self._front = front
         host, port = options.host, self._socket.getsockname()[1]
         self.address: Final = f"{host}:{port}"
         config = uvicorn.Config(
@@ -62,6 +63,7 @@ class HttpServer:
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
+        self._front.close()
 
     def _run(self) -> None:
         try:

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import InvalidEventError, ReflexArcError, StorageError
 from reflexarc_server.collect.front import Front
+from reflexarc_server.collect.intake import Intake
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
 
@@ -37,7 +38,8 @@ def front_of(parts: Parts, site: Site) -> Front:
     """Everything a server serves over HTTP."""
     routes = [route for make in ROUTES for route in make(parts, site)]
     rest = Starlette(routes=routes, exception_handlers={ReflexArcError: _said, 404: _nothing})
-    return Front({}, rest, LARGER)
+    intake = Intake(parts, site)
+    return Front(intake.hot(), rest, LARGER, on_close=intake.commits.stop)
 
 
 async def _said(request: Request, error: Exception) -> Response:

@@ -43,6 +43,10 @@ class DeliveryTable:
             found += [Delivery(*row) for row in self._store.ask(f"{_OPEN} AND given_time = 0 AND subject IN ({marks})", part)]
         return found
 
+    def open(self) -> list[Delivery]:
+        """All that are not settled."""
+        return [Delivery(*row) for row in self._store.ask(_OPEN, ())]
+
     def over(self, now: int) -> list[Delivery]:
         """Those that nobody was given and that are over."""
         return [Delivery(*row) for row in self._store.ask(f"{_OPEN} AND given_time = 0 AND expire_time <= ?", (now,))]
@@ -103,6 +107,16 @@ def hand(run: Any, decision_id: str, installation: str, handed_time: int) -> Non
         "UPDATE deliveries SET handed_time = ? WHERE decision_id = ? AND installation = ? AND handed_time = 0",
         (handed_time, decision_id, installation),
     )
+
+
+def acknowledge(run: Any, decision_id: str, installation: str, now: int) -> bool:
+    """This installation has it and keeps no log: taken and handed over at once. False when it was said before, or never given."""
+    changed = run(
+        "UPDATE deliveries SET taken_time = ?3, handed_time = ?3"
+        " WHERE decision_id = ?1 AND installation = ?2 AND given_time > 0 AND taken_time = 0",
+        (decision_id, installation, now),
+    )
+    return bool(changed.rowcount)
 
 
 def close(run: Any, decision_id: str, now: int) -> bool:

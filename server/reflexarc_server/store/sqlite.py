@@ -165,7 +165,7 @@ class SqliteStore:
         rows = self._rows(
             "SELECT server_seq, kind, receive_time,"
             " CASE WHEN kind = 1 OR (installation = ? AND kind IN (4, 5, 7)) THEN body END,"
-            " incarnation = '' FROM log WHERE server_seq > ? ORDER BY server_seq LIMIT ?",
+            " incarnation IN ('', 'web') FROM log WHERE server_seq > ? ORDER BY server_seq LIMIT ?",
             (OWN_INSTALLATION, after, count_max),
         )
         return [Foldable(*row) for row in rows]
