@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from reflexarc_server.channels.channel import Channel
+from reflexarc_server.channels.webhook import webhooks
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
 
-CHANNELS: Final[tuple[Callable[[Parts, Site], Iterable[Channel]], ...]] = ()
+CHANNELS: Final[tuple[Callable[[Parts, Site], Iterable[Channel]], ...]] = (webhooks,)
 
 
 def configured(parts: Parts, site: Site) -> list[Channel]:

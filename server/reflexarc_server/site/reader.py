@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
-from reflexarc_server.site import email, web
+from reflexarc_server.site import email, web, webhooks
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.web import Web
+from reflexarc_server.site.webhooks import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Site:
 
     web: Web = field(default_factory=Web)
     email: Email = field(default_factory=Email)
+    webhooks: tuple[Webhook, ...] = ()
     folder: Path = Path()
 
 
@@ -29,6 +31,7 @@ class Site:
 SECTIONS: Final = {
     "web": web.read,
     "email": email.read,
+    "webhooks": webhooks.read,
 }
 
 
