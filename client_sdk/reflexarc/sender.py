@@ -25,7 +25,7 @@ ALONE_BYTES_MIN: Final = 65_536
 """A record refused for want of room is too large only from here on; a smaller one met a server that is busy."""
 BATCH_BYTES_MIN: Final = 16_384
 KNOCK_RECORDS_MAX: Final = 10
-"""Records of the first batch for a server that may not be there: offline, nothing larger is read from the disk again and again."""
+"""Records of the first batch for a server that may be away: offline, nothing larger is read again and again."""
 
 
 class Sender:

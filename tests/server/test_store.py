@@ -78,7 +78,8 @@ def test_a_store_of_the_first_version_becomes_this_one(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as connection:  # as version 1 had it
         connection.executescript(
             "DROP TABLE by_subject; DROP TABLE deliveries; DROP TABLE links; DROP TABLE erased; DROP TABLE erasures;"
-            "DROP TABLE checks; DROP TABLE leases; DROP TABLE lease_uses; DROP TABLE outbox; ALTER TABLE decisions DROP COLUMN variant;"
+            "DROP TABLE checks; DROP TABLE leases; DROP TABLE lease_uses; DROP TABLE outbox;"
+            "ALTER TABLE decisions DROP COLUMN variant;"
             "PRAGMA user_version=1;"
             "CREATE INDEX log_subject ON log (subject, server_seq, event_type, event_time) WHERE kind = 1;"
         )
