@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 E2E := tests/e2e
+WEB := client_sdk/web
 RELEASED := $(shell ls tests/skew/contract | sort -V | tail -n 1)
 PROTO_FILES := $(shell find proto/reflexarc_proto -name '*.proto' | sort)
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv demo test lint proto catalog setup-e2e test-e2e test-soak bench clean
+.PHONY: help venv demo test lint proto catalog web setup-e2e test-e2e test-soak bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,18 +44,30 @@ proto: venv ## regenerate the code of the .proto files
 	  --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto $(patsubst proto/%,%,$(PROTO_FILES))
 	@find proto -name '*_pb2_grpc.py*' | while read f; do b=$${f%_pb2_grpc.py*}; grep -q '^service ' $$b.proto || rm -f $$f; done
 
+web: $(WEB)/node_modules/.ready ## check and rebuild the bundles of the browser SDK
+	cd $(WEB) && npx --no-install tsc --noEmit -p . && node build.mjs
+
 catalog: venv ## rebuild the catalog that ships with the client
 	$(BIN)/reflexarc catalog build examples/catalog/automations.yaml -o client_sdk/reflexarc/shipped_catalog.json
 
-setup-e2e: venv $(E2E)/node_modules/.ready ## what the end-to-end tests and the benchmarks' peers need (Node packages, PostgreSQL)
+setup-e2e: venv $(E2E)/node_modules/.ready $(WEB)/node_modules/.ready ## what the end-to-end tests and the benchmarks' peers need (Node packages, Chromium, PostgreSQL)
 	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q postgresql; \
 	else echo "PostgreSQL is not installed: the benchmark \`ingest\` goes without this peer"; fi
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q chromium; \
+	else echo "Chromium is not installed: the tests of the browser SDK need it"; fi
 
 $(E2E)/node_modules/.ready: $(E2E)/package.json
 	@command -v npm >/dev/null || { echo "npm is needed for this target: install Node.js 20 or newer"; exit 1; }
 	cd $(E2E) && npm install --no-audit --no-fund --silent
+	@touch $@
+
+$(WEB)/node_modules/.ready: $(WEB)/package.json
+	@command -v npm >/dev/null || { echo "npm is needed for this target: install Node.js 20 or newer"; exit 1; }
+	cd $(WEB) && npm install --no-audit --no-fund --silent
 	@touch $@
 
 test-e2e: setup-e2e ## foreign clients, whole processes, the demo, ten seconds of fuzzing a target
@@ -72,4 +85,4 @@ bench: $(VENV)/.bench-ready ## the latency suite beside its peers; ID=decide QUI
 	@$(BIN)/python -m benchmarks $(or $(ID),all) $(if $(QUICK),--quick) $(if $(JSON),--json)
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(E2E)/node_modules $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache

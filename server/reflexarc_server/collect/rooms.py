@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import InvalidEventError, ReflexArcError, StorageError
+from reflexarc_server.collect import sdk
 from reflexarc_server.collect.front import Front
 from reflexarc_server.collect.intake import Intake
 from reflexarc_server.parts import Parts
@@ -29,7 +30,7 @@ def _health(parts: Parts, site: Site) -> list[BaseRoute]:
     return [Route("/healthz", health)]
 
 
-ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (_health,)
+ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (_health, sdk.routes)
 LARGER: Final[dict[str, int]] = {}
 """Path prefix -> bytes, where a body may be larger than elsewhere."""
 

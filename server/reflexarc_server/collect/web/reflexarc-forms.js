@@ -1,0 +1,1 @@
+"use strict";(()=>{window.reflexarcForms={show:()=>!1,scan(){}};})();
