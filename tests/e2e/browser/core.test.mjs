@@ -30,7 +30,7 @@ const wait = (ms) => tab.waitForTimeout(ms);
 const stored = () => tab.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("reflexarc.queue")).length);
 
 test("a page view has its url, title, referrer and campaign, a session and the moment's context", async () => {
-  await open("", "", '<meta name="reflexarc:content" content="x">', "/a", "?utm_source=mail&utm_campaign=spring#part");
+  await open("", "", '<meta name="reflexarc:content-id" content="x">', "/a", "?utm_source=mail&utm_campaign=spring#part");
   const [view] = await until(() => intake.of("page_view").length && intake.of("page_view"));
   assert.equal(view.properties.page_url, site.url + "/a?utm_source=mail&utm_campaign=spring");
   assert.equal(view.properties.title, "A page");
