@@ -44,7 +44,8 @@ ROOMS: dict[str, Room] = {
         "server/reflexarc_server",
         "reflexarc_models reflexarc_proto reflexarc_core reflexarc_build",
         "grpc google grpc_health grpc_reflection grpc_status msgspec starlette uvicorn",
-        "numpy numba onnxruntime sqlite_utils re2 email_validator phonenumbers hubspot simple_salesforce requests urllib3",
+        "numpy numba onnxruntime sqlite_utils re2 ua_parser email_validator phonenumbers hubspot simple_salesforce requests"
+        " urllib3",
     ),
     "reflexarc": _room(
         "client_sdk/reflexarc", "reflexarc_edge reflexarc_models reflexarc_proto reflexarc_core", "grpc google msgspec"
