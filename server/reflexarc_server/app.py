@@ -190,7 +190,7 @@ def start_server(
         store.close()
         raise
     try:
-        served_http = _serve_http(parts, site or Site(), http) if http is not None else None
+        served_http = _serve_http(parts, site or Site(), http, identity.gate) if http is not None else None
     except BaseException:
         loop.run(grpc_server.stop(0))
         loop.stop()
@@ -205,13 +205,13 @@ def start_server(
     return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool, served_http)
 
 
-def _serve_http(parts: Parts, site: Site, options: HttpOptions) -> HttpServer:
+def _serve_http(parts: Parts, site: Site, options: HttpOptions, gate: Gate) -> HttpServer:
     if options.tls is None and not options.proxies and not _is_loopback(options.host):
         raise TransportError(
             f"plaintext HTTP on {options.host}, which is not the loopback",
             hint=f"give --tls-cert and --tls-key ({HINT}), or name the proxy in front of it: --trusted-proxy ADDRESS",
         )
-    return HttpServer(front_of(parts, site), options)
+    return HttpServer(front_of(parts, site, gate), options)
 
 
 def _grpc_server(pool: ThreadPoolExecutor, gate: Gate, read_push: Callable[[bytes], Any]) -> grpc.aio.Server:

@@ -13,14 +13,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from reflexarc_core.errors import InvalidEventError, ReflexArcError, StorageError
-from reflexarc_server.collect import sdk
-from reflexarc_server.collect.front import Front
+from reflexarc_core.errors import InvalidEventError, PermissionDeniedError, ReflexArcError, StorageError, UnauthenticatedError
+from reflexarc_server.collect import sdk, social
+from reflexarc_server.collect.front import Front, Refused
 from reflexarc_server.collect.intake import Intake
+from reflexarc_server.identity.gate import Gate
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
 
-STATUSES: Final[dict[type[ReflexArcError], int]] = {InvalidEventError: 400, StorageError: 503}
+STATUSES: Final[dict[type[ReflexArcError], int]] = {
+    InvalidEventError: 400, UnauthenticatedError: 401, PermissionDeniedError: 403, StorageError: 503,
+}  # fmt: skip
 
 
 def _health(parts: Parts, site: Site) -> list[BaseRoute]:
@@ -30,15 +33,16 @@ def _health(parts: Parts, site: Site) -> list[BaseRoute]:
     return [Route("/healthz", health)]
 
 
-ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (_health, sdk.routes)
+ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (_health, sdk.routes, social.routes)
 LARGER: Final[dict[str, int]] = {}
 """Path prefix -> bytes, where a body may be larger than elsewhere."""
 
 
-def front_of(parts: Parts, site: Site) -> Front:
-    """Everything a server serves over HTTP."""
+def front_of(parts: Parts, site: Site, gate: Gate | None = None) -> Front:
+    """Everything a server serves over HTTP. gate: who operators are; None where nobody is one."""
     routes = [route for make in ROUTES for route in make(parts, site)]
-    rest = Starlette(routes=routes, exception_handlers={ReflexArcError: _said, 404: _nothing})
+    rest = Starlette(routes=routes, exception_handlers={ReflexArcError: _said, Refused: _refused, 404: _nothing})
+    rest.state.gate = gate
     intake = Intake(parts, site)
     return Front(intake.hot(), rest, LARGER, on_close=intake.commits.stop)
 
@@ -47,6 +51,13 @@ async def _said(request: Request, error: Exception) -> Response:
     assert isinstance(error, ReflexArcError)
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
     return JSONResponse({"error": error.code, "hint": error.hint}, status)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    # What is still to come of the body is not wanted.
+    headers = {name.decode(): value.decode() for name, value in (*error.headers, (b"connection", b"close"))}
+    return Response(error.body, error.status, headers, media_type="application/json")
 
 
 async def _nothing(request: Request, error: Exception) -> Response:

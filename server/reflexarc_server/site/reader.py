@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
-from reflexarc_server.site import email, web, webhooks
+from reflexarc_server.site import email, sharing, social, web, webhooks
 from reflexarc_server.site.email import Email
+from reflexarc_server.site.sharing import Sharing
+from reflexarc_server.site.social import Social
 from reflexarc_server.site.web import Web
 from reflexarc_server.site.webhooks import Webhook
 
@@ -24,6 +26,8 @@ class Site:
     web: Web = field(default_factory=Web)
     email: Email = field(default_factory=Email)
     webhooks: tuple[Webhook, ...] = ()
+    social: Social = field(default_factory=Social)
+    sharing: Sharing = field(default_factory=Sharing)
     folder: Path = Path()
 
 
@@ -32,6 +36,8 @@ SECTIONS: Final = {
     "web": web.read,
     "email": email.read,
     "webhooks": webhooks.read,
+    "social": social.read,
+    "sharing": sharing.read,
 }
 
 

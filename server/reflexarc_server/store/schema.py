@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexarc_core.errors import StorageError
 
-VERSION: Final = 7
+VERSION: Final = 8
 
 # Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
 _BY_SUBJECT: Final = """
@@ -120,6 +120,66 @@ CREATE INDEX outbox_ended ON outbox (state, end_time) WHERE state > 0;
 CREATE INDEX outbox_subject ON outbox (subject) WHERE subject <> '';
 """
 
+# What came of social posts, and who passed what on. digest: of a delivery's bytes. deadline: ms, 0 where nobody waits.
+_SOCIAL: Final = """
+CREATE TABLE social_seen (digest TEXT PRIMARY KEY, receive_time INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX social_seen_time ON social_seen (receive_time);
+CREATE TABLE social_cases (
+    case_id TEXT PRIMARY KEY,
+    subject TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    url TEXT NOT NULL,
+    text TEXT NOT NULL,
+    severity REAL NOT NULL,
+    reasons TEXT NOT NULL,
+    state TEXT NOT NULL,
+    level INTEGER NOT NULL,
+    open_time INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    done_by TEXT NOT NULL DEFAULT '',
+    done_time INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX social_cases_due ON social_cases (deadline) WHERE deadline > 0;
+CREATE INDEX social_cases_subject ON social_cases (subject, open_time);
+CREATE TABLE social_responses (
+    response_id TEXT PRIMARY KEY,
+    rule TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    account TEXT NOT NULL,
+    post_id TEXT NOT NULL,
+    original TEXT NOT NULL,
+    text TEXT NOT NULL,
+    state TEXT NOT NULL,
+    made_time INTEGER NOT NULL,
+    done_by TEXT NOT NULL DEFAULT '',
+    done_time INTEGER NOT NULL DEFAULT 0,
+    detail TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE INDEX social_responses_state ON social_responses (state, made_time);
+CREATE INDEX social_responses_subject ON social_responses (subject, rule, made_time);
+CREATE TABLE shares (
+    share_id TEXT PRIMARY KEY,
+    parent_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    content_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    depth INTEGER NOT NULL,
+    made_time INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX shares_content ON shares (content_id, made_time);
+CREATE INDEX shares_parent ON shares (parent_id);
+CREATE INDEX shares_subject ON shares (subject);
+CREATE TABLE share_visits (
+    share_id TEXT NOT NULL,
+    visitor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    visit_time INTEGER NOT NULL,
+    PRIMARY KEY (share_id, visitor, kind)
+) WITHOUT ROWID;
+CREATE INDEX share_visits_visitor ON share_visits (visitor, visit_time);
+"""
+
 TABLES: Final = """
 CREATE TABLE log (
     server_seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -175,6 +235,7 @@ STEPS: Final = {
     # No trigger of a released version had variants.
     6: "ALTER TABLE decisions ADD COLUMN variant TEXT NOT NULL DEFAULT '';",
     7: _OUTBOX,
+    8: _SOCIAL,
 }
 
 
@@ -193,5 +254,5 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         return
     # EXTRA while creating: the switch to WAL is the one moment a power cut could undo the whole file.
     connection.execute("PRAGMA synchronous=EXTRA")
-    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES} {_OUTBOX}"
+    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES} {_OUTBOX} {_SOCIAL}"
     connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={VERSION}; COMMIT;")
