@@ -80,7 +80,7 @@ def test_a_store_of_the_first_version_becomes_this_one(tmp_path: Path) -> None:
             "DROP TABLE by_subject; DROP TABLE deliveries; DROP TABLE links; DROP TABLE erased; DROP TABLE erasures;"
             "DROP TABLE checks; DROP TABLE leases; DROP TABLE lease_uses; DROP TABLE outbox;"
             "DROP TABLE social_seen; DROP TABLE social_cases; DROP TABLE social_responses; DROP TABLE shares;"
-            "DROP TABLE share_visits;"
+            "DROP TABLE share_visits; DROP TABLE leads;"
             "ALTER TABLE decisions DROP COLUMN variant;"
             "PRAGMA user_version=1;"
             "CREATE INDEX log_subject ON log (subject, server_seq, event_type, event_time) WHERE kind = 1;"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
-from reflexarc_server.site import email, sharing, social, web, webhooks
+from reflexarc_server.site import email, forms, sharing, social, web, webhooks
 from reflexarc_server.site.email import Email
+from reflexarc_server.site.forms import Forms
 from reflexarc_server.site.sharing import Sharing
 from reflexarc_server.site.social import Social
 from reflexarc_server.site.web import Web
@@ -25,6 +27,7 @@ class Site:
 
     web: Web = field(default_factory=Web)
     email: Email = field(default_factory=Email)
+    forms: Forms = field(default_factory=lambda: MappingProxyType({}))
     webhooks: tuple[Webhook, ...] = ()
     social: Social = field(default_factory=Social)
     sharing: Sharing = field(default_factory=Sharing)
@@ -35,6 +38,7 @@ class Site:
 SECTIONS: Final = {
     "web": web.read,
     "email": email.read,
+    "forms": forms.read,
     "webhooks": webhooks.read,
     "social": social.read,
     "sharing": sharing.read,

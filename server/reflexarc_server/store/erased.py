@@ -12,7 +12,7 @@ from typing import Final
 from reflexarc_core.event import IDENTIFY
 from reflexarc_proto.v1 import event_pb2, record_pb2
 from reflexarc_proto.wire import subject_to_proto
-from reflexarc_server.store import leases, outbox, shares, social
+from reflexarc_server.store import leads, leases, outbox, shares, social
 from reflexarc_server.store.port import Transaction
 from reflexarc_server.store.sqlite import SqliteStore
 
@@ -91,6 +91,7 @@ class ErasedTable:
             outbox.forget(transaction.run, subject, erase_time)
             social.forget(transaction.run, subject)
             shares.forget(transaction.run, subject)
+            leads.forget(transaction.run, subject, erase_time)
             transaction.run("DELETE FROM links WHERE subject = ?1 OR known = ?1", (subject,))
         return count
 

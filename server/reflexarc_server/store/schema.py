@@ -11,7 +11,7 @@ from typing import Final
 
 from reflexarc_core.errors import StorageError
 
-VERSION: Final = 8
+VERSION: Final = 9
 
 # Events by subject, for the reports: filled from the log behind the answer to the sender (`by_subject.py`).
 _BY_SUBJECT: Final = """
@@ -180,6 +180,21 @@ CREATE TABLE share_visits (
 CREATE INDEX share_visits_visitor ON share_visits (visitor, visit_time);
 """
 
+# What people sent by forms. state: partial, complete, spam.
+_LEADS: Final = """
+CREATE TABLE leads (
+    lead_id TEXT PRIMARY KEY,
+    form_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    state TEXT NOT NULL,
+    body BLOB NOT NULL,
+    create_time INTEGER NOT NULL,
+    change_time INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX leads_subject ON leads (subject);
+CREATE INDEX leads_changed ON leads (change_time);
+"""
+
 TABLES: Final = """
 CREATE TABLE log (
     server_seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -236,6 +251,7 @@ STEPS: Final = {
     6: "ALTER TABLE decisions ADD COLUMN variant TEXT NOT NULL DEFAULT '';",
     7: _OUTBOX,
     8: _SOCIAL,
+    9: _LEADS,
 }
 
 
@@ -254,5 +270,5 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         return
     # EXTRA while creating: the switch to WAL is the one moment a power cut could undo the whole file.
     connection.execute("PRAGMA synchronous=EXTRA")
-    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES} {_OUTBOX} {_SOCIAL}"
+    tables = f"{TABLES} {_BY_SUBJECT} {_DOWN} {_CHECKS} {_LEASES} {_OUTBOX} {_SOCIAL} {_LEADS}"
     connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version={VERSION}; COMMIT;")
