@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
-from reflexarc_server.site import email, forms, sharing, social, web, webhooks
+from reflexarc_models.sentiment import Sentiment
+from reflexarc_server.site import email, forms, sentiment, sharing, social, web, webhooks
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.forms import Forms
 from reflexarc_server.site.sharing import Sharing
@@ -31,6 +32,7 @@ class Site:
     webhooks: tuple[Webhook, ...] = ()
     social: Social = field(default_factory=Social)
     sharing: Sharing = field(default_factory=Sharing)
+    sentiment: Sentiment | None = None
     folder: Path = Path()
 
 
@@ -42,6 +44,7 @@ SECTIONS: Final = {
     "webhooks": webhooks.read,
     "social": social.read,
     "sharing": sharing.read,
+    "sentiment": sentiment.read,
 }
 
 
