@@ -26,7 +26,7 @@ BENCHMARKS = {
     "start": "import, first decision, size and memory on a device",
     "student": "what the device student loses against the forest, on three real sets (REFLEXARC_DATA)",
 }
-BUILT = ("capture", "decide", "features", "ingest", "interest", "rules", "score", "start", "student")
+BUILT = ("capture", "decide", "features", "http", "ingest", "interest", "rules", "score", "start", "student")
 
 
 def main(arguments: list[str] | None = None) -> int:

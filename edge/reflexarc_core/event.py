@@ -22,6 +22,8 @@ STRING_BYTES_MAX: Final = 8_192
 LIST_TEXT_LENGTH_MAX: Final = 65_536
 """Characters in all lists of one event: with STRING_BYTES_MAX, no event outgrows one upload."""
 LIST_LENGTH_MAX: Final = 256
+INT_BITS_MAX: Final = 1_023
+"""Of a whole number given for a double: every such number has a float near it."""
 
 IDENTIFY: Final = "identify"
 RESET: Final = "reset"
@@ -144,7 +146,7 @@ class EventType:
                     raise InvalidEventError(f"{self.name}.{name} is another text", hint=f"one of {', '.join(wanted.values)}")
                 return value
         elif kind == "double":
-            if type(value) is float or type(value) is int:
+            if type(value) is float or (type(value) is int and value.bit_length() <= INT_BITS_MAX):
                 number = float(value)
                 if number - number == 0.0:  # neither NaN nor infinite
                     return number

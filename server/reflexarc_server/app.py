@@ -211,7 +211,8 @@ def _serve_http(parts: Parts, site: Site, options: HttpOptions, gate: Gate) -> H
             f"plaintext HTTP on {options.host}, which is not the loopback",
             hint=f"give --tls-cert and --tls-key ({HINT}), or name the proxy in front of it: --trusted-proxy ADDRESS",
         )
-    return HttpServer(front_of(parts, site, gate), options)
+    front = front_of(parts, site, gate)
+    return HttpServer(front, options, front.close)
 
 
 def _grpc_server(pool: ThreadPoolExecutor, gate: Gate, read_push: Callable[[bytes], Any]) -> grpc.aio.Server:

@@ -101,6 +101,10 @@ class Erasures:
             stone = record_pb2.LogRecord.FromString(row.body).tombstone
             if not table.done(transaction, installation, stone.subject_digest, stone.erase_time):
                 self._told(transaction, installation, stone.subject_digest, min(stone.erase_time, now))
+        return self.admit_events(transaction, installation, judged)
+
+    def admit_events(self, transaction: Transaction, installation: str, judged: Sequence[Judged]) -> Sequence[Judged]:
+        """As `admit`, of records among which is no tombstone."""
         if not (self._times or self._unresolved):
             return judged
         times: dict[str, int] = {}

@@ -96,7 +96,7 @@ class Ingest:
         precedence: Precedence | None = None,
         scan: Scan | None = None,
         gates: Sequence[Gate] = (),
-        event_gates: Sequence[Gate] = (),
+        admit_events: Callable[[Transaction, str, Sequence[Judged]], Sequence[Judged]] = lambda _, installation, judged: judged,
         on_handed: Callable[[Transaction, str, Sequence[str], int], object] = lambda *_: None,
     ) -> None:
         self._store = store
@@ -106,7 +106,7 @@ class Ingest:
         self.precedence: Final = precedence or Precedence()
         self.scan: Final = scan or Scan()
         self._gates = tuple(gates)
-        self._event_gates = tuple(event_gates)
+        self._admit_events = admit_events
         self._on_handed = on_handed
 
     def read(self, content: bytes) -> Batch:
@@ -240,10 +240,7 @@ class Ingest:
         passed: list[Sequence[Judged]] = []
         with self._store.transaction() as transaction:
             for arrival in arrivals:
-                judged = arrival.judged
-                for gate in self._event_gates:
-                    judged = gate.admit(transaction, arrival.installation, judged, now)
-                passed.append(judged)
+                passed.append(self._admit_events(transaction, arrival.installation, arrival.judged))
                 if arrival.handed:
                     self._on_handed(transaction, arrival.installation, arrival.handed, now)
             rows = [one.row for judged in passed for one in judged if one.row is not None]

@@ -76,7 +76,7 @@ def put_together(
     fold.on_changed = down.changed
     ingest = Ingest(
         store, clock, lambda: switch.live.catalog, fold.wake, fold.precedence, gates=(erasures, deliveries, leases),
-        event_gates=(erasures,), on_handed=deliveries.acknowledge,
+        admit_events=erasures.admit_events, on_handed=deliveries.acknowledge,
     )  # fmt: skip
     answering = Answering(store, distribution, switch, clock, down.pull, lambda: fold.lag)
     sync_files = SyncFiles(Uploads(data), FileKeys(registry, clock), store, ingest, answering)

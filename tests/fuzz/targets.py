@@ -16,6 +16,8 @@ from typing import Any, Final
 import grpc
 from google.protobuf import descriptor_pool
 
+from tests.fuzz import http_targets
+
 Target = Callable[[bytes], None]
 TIMEOUT_S: Final = 10.0
 SUBJECTS: Final = ("known:1", "device:d")
@@ -55,7 +57,7 @@ def groups() -> dict[str, list[str]]:
     found["file calls"] = [name for name in calls if name.startswith("SyncFile")]
     found["other calls"] = [name for name in calls if name not in ALONE and not name.startswith("SyncFile")]
     found["other answers"] = [name for name in ANSWERS if name not in ALONE]
-    return {**found, "metadata": ["metadata"], "sync file": ["sync file"]}
+    return {**found, "metadata": ["metadata"], "sync file": ["sync file"], "http intake": list(http_targets.NAMES)}
 
 
 @contextmanager
@@ -84,6 +86,8 @@ def _opened(name: str) -> Iterator[tuple[Target, list[bytes]]]:
             yield _metadata(stack, folder), [b"device-1", b"", b"x" * 65, "é".encode(), b"\0", b"d\nreflexarc-installation: e"]
         elif name == "sync file":
             yield _sync_file(folder), [b"", b"reflexarc", bytes(64)]
+        elif name in http_targets.NAMES:
+            yield http_targets.opened(stack, folder, name, Broken), http_targets.seeds(name)
         elif name in ANSWERS:
             yield _answer(stack, folder, name), _answer_seeds(name)
         else:

@@ -17,6 +17,7 @@ KEYS = {
     },
     "decide": {"p50_vs_segment_track", "p99_over_p50"},
     "features": {"vs_fastest_peer", "max_abs_diff", "online_us_p50"},
+    "http": {"vs_bare_asgi"},
     "ingest": {"vs_postgres_copy_dedupe", "vs_bare_sqlite"},
     "interest": {
         "ndcg_100_difference_low", "ndcg_100_difference", "int8_loss_ndcg_100", "live_update_vs_implicit",

@@ -20,7 +20,7 @@ _KIND: Final = {
     "known": bytes((8, event_pb2.SUBJECT_KIND_KNOWN, 18)),
     "session": bytes((8, event_pb2.SUBJECT_KIND_SESSION, 18)),
 }
-_DOUBLE: Final = struct.Struct("<d")
+DOUBLE: Final = struct.Struct("<d")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -36,8 +36,8 @@ def varint(number: int) -> bytes:
     return bytes(made)
 
 
-_SHORT: Final = 2_048
-_VARINTS: Final = tuple(varint(number) for number in range(_SHORT))
+SHORT: Final = 2_048
+_VARINTS: Final = tuple(varint(number) for number in range(SHORT))
 
 
 def _text_head(count: int) -> bytes:
@@ -46,9 +46,9 @@ def _text_head(count: int) -> bytes:
     return b"\x12" + varint(len(held) + count) + held
 
 
-_TEXT_HEADS: Final = tuple(_text_head(count) for count in range(_SHORT))
-_PROPERTIES: Final = tuple(b"\x2a" + varint(count) for count in range(_SHORT))
-_CONTEXTS: Final = tuple(b"\x32" + varint(count) for count in range(_SHORT))
+TEXT_HEADS: Final = tuple(_text_head(count) for count in range(SHORT))
+PROPERTY_HEADS: Final = tuple(b"\x2a" + varint(count) for count in range(SHORT))
+CONTEXT_HEADS: Final = tuple(b"\x32" + varint(count) for count in range(SHORT))
 _NAMES_MAX: Final = 4_096
 _name_heads: dict[str, bytes] = {}
 """Name of a field -> how its entry begins. Names are few, whoever sends; beyond _NAMES_MAX nothing is kept."""
@@ -57,16 +57,19 @@ _name_heads: dict[str, bytes] = {}
 _GOES_ON: Final = tuple(bytes((low & 127 | 128, low >> 7 | 128)) for low in range(1 << 14))
 
 
-def _time(number: int) -> bytes:
-    """As `varint`, of a time since 1970."""
+def time_varint(number: int) -> bytes:
+    """As `varint`, quicker for a time since 1970 in ms."""
+    if 0 <= number < SHORT:
+        return _VARINTS[number]
     high = number >> 28
     if high <= 0:
         return varint(number)
-    return _GOES_ON[number & 16_383] + _GOES_ON[number >> 14 & 16_383] + (_VARINTS[high] if high < _SHORT else varint(high))
+    return _GOES_ON[number & 16_383] + _GOES_ON[number >> 14 & 16_383] + (_VARINTS[high] if high < SHORT else varint(high))
 
 
-def _len(count: int) -> bytes:
-    return _VARINTS[count] if count < _SHORT else varint(count)
+def length(count: int) -> bytes:
+    """As `varint`, of a count of bytes."""
+    return _VARINTS[count] if count < SHORT else varint(count)
 
 
 def event_record(now: int, event: Event) -> bytes:
@@ -74,55 +77,55 @@ def event_record(now: int, event: Event) -> bytes:
 
     Raises InvalidEventError for a value the wire has no form for.
     """
-    kind, _, subject_id = event.subject.partition(":")
-    subject_kind = _KIND.get(kind)
-    if subject_kind is None or not subject_id:
-        raise InvalidEventError("a subject that is none", hint="write it as kind:id, for example known:42")
     try:
-        its_id, its_type, its_subject = event.event_id.encode(), event.event_type.encode(), subject_id.encode()
-        subject = subject_kind + _len(len(its_subject)) + its_subject
-        parts = [
-            b"\x0a" + _len(len(its_id)),
-            its_id,
-            b"\x12" + _len(len(its_type)),
-            its_type,
-            b"\x1a" + _len(len(subject)),
-            subject,
-        ]
+        its_id, its_type, subject = event.event_id.encode(), event.event_type.encode(), subject_part(event.subject)
+        parts = [b"\x0a" + length(len(its_id)), its_id, b"\x12" + length(len(its_type)), its_type, subject]
         if event.event_time:
-            parts.append(b"\x20" + _time(event.event_time))
+            parts.append(b"\x20" + time_varint(event.event_time))
         if event.properties:
-            _fields(parts, b"\x2a", _PROPERTIES, event.properties)
+            _fields(parts, b"\x2a", PROPERTY_HEADS, event.properties)
         if event.context:
-            _fields(parts, b"\x32", _CONTEXTS, event.context)
+            _fields(parts, b"\x32", CONTEXT_HEADS, event.context)
     except UnicodeEncodeError:
         raise InvalidEventError("text with half a character in it", hint="send whole characters") from None
     if event.source_position != -1:
         parts.append(b"\x38" + varint(event.source_position + 1))
     body = b"".join(parts)
-    moment = b"\x08" + _time(now) + b"\x10\x01\x18\x01" if now else b"\x10\x01\x18\x01"
-    inner = b"\x0a" + _len(len(moment)) + moment + b"\x12" + _len(len(body)) + body
-    return b"\x1a" + _len(len(inner)) + inner
+    moment = b"\x08" + time_varint(now) + b"\x10\x01\x18\x01" if now else b"\x10\x01\x18\x01"
+    inner = b"\x0a" + length(len(moment)) + moment + b"\x12" + length(len(body)) + body
+    return b"\x1a" + length(len(inner)) + inner
 
 
 def _fields(parts: list[bytes], tag: bytes, heads: tuple[bytes, ...], fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        head = _name_heads.get(name) or _name_head(name)
+        head = _name_heads.get(name) or name_head(name)
         if type(value) is str:  # nearly always
             text = value.encode()
             count = len(text)
-            entry = head + (_TEXT_HEADS[count] if count < _SHORT else _text_head(count)) + text
+            entry = head + (TEXT_HEADS[count] if count < SHORT else _text_head(count)) + text
         else:
             held = _value(value)
-            entry = head + b"\x12" + _len(len(held)) + held
+            entry = head + b"\x12" + length(len(held)) + held
         count = len(entry)
-        parts.append(heads[count] if count < _SHORT else tag + varint(count))
+        parts.append(heads[count] if count < SHORT else tag + varint(count))
         parts.append(entry)
 
 
-def _name_head(name: str) -> bytes:
+def subject_part(subject: str) -> bytes:
+    """A subject's field in an event. Raises InvalidEventError when the text is none, UnicodeEncodeError."""
+    kind, _, subject_id = subject.partition(":")
+    subject_kind = _KIND.get(kind)
+    if subject_kind is None or not subject_id:
+        raise InvalidEventError("a subject that is none", hint="write it as kind:id, for example known:42")
+    content = subject_id.encode()
+    held = subject_kind + length(len(content)) + content
+    return b"\x1a" + length(len(held)) + held
+
+
+def name_head(name: str) -> bytes:
+    """How the field of a property of that name begins."""
     its_name = name.encode()
-    head = b"\x0a" + _len(len(its_name)) + its_name
+    head = b"\x0a" + length(len(its_name)) + its_name
     if len(_name_heads) < _NAMES_MAX and len(name) <= 64:
         _name_heads[name] = head
     return head
@@ -137,11 +140,11 @@ def _value(value: Any) -> bytes:
             raise InvalidEventError("an integer of more than 64 bits")
         return b"\x10" + varint(value)
     if kind is float:
-        return b"\x19" + _DOUBLE.pack(value)
+        return b"\x19" + DOUBLE.pack(value)
     if kind is str:
         text: bytes = value.encode()
-        return b"\x0a" + _len(len(text)) + text
+        return b"\x0a" + length(len(text)) + text
     if kind is list or kind is tuple:
-        items = b"".join([b"\x0a" + _len(len(held)) + held for held in map(_value, value)])
-        return b"\x2a" + _len(len(items)) + items
+        items = b"".join([b"\x0a" + length(len(held)) + held for held in map(_value, value)])
+        return b"\x2a" + length(len(items)) + items
     raise InvalidEventError(f"a {kind.__name__} has no form on the wire", hint="text, numbers, bools and lists of them")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,11 +17,11 @@ import uvicorn
 
 from reflexarc_core.errors import TransportError
 from reflexarc_server.certificates import TlsFiles
-from reflexarc_server.collect.front import Front
+from reflexarc_server.collect.connections import Watch, connection_class
+from reflexarc_server.collect.front import App
 
 BACKLOG: Final = 2_048
 IDLE_S: Final = 15
-CONNECTIONS_MAX: Final = 10_000
 STOP_GRACE_S: Final = 2
 
 
@@ -40,15 +41,16 @@ class HttpOptions:
 class HttpServer:
     """A running port. address: host:port."""
 
-    def __init__(self, front: Front, options: HttpOptions) -> None:
-        """Raises TransportError when the port cannot be had."""
+    def __init__(self, front: App, options: HttpOptions, on_close: Callable[[], None] = lambda: None) -> None:
+        """on_close: called once nothing is served any more. Raises TransportError when the port cannot be had."""
         self._socket = _listen(options)
-        self._front = front
+        self._on_close = on_close
+        self.watch: Final = Watch()
         host, port = options.host, self._socket.getsockname()[1]
         self.address: Final = f"{host}:{port}"
         config = uvicorn.Config(
             front, lifespan="off", access_log=False, log_config=None, log_level="warning", server_header=False,
-            date_header=False, timeout_keep_alive=IDLE_S, limit_concurrency=CONNECTIONS_MAX, backlog=BACKLOG,
+            date_header=False, timeout_keep_alive=IDLE_S, backlog=BACKLOG, http=connection_class(self.watch),
             timeout_graceful_shutdown=STOP_GRACE_S, ws="none",
             proxy_headers=bool(options.proxies), forwarded_allow_ips=list(options.proxies) or None,
             ssl_certfile=options.tls.cert if options.tls else None, ssl_keyfile=options.tls.key if options.tls else None,
@@ -63,7 +65,7 @@ class HttpServer:
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
-        self._front.close()
+        self._on_close()
 
     def _run(self) -> None:
         try:

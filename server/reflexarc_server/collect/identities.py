@@ -14,7 +14,7 @@ from reflexarc_core.event import is_storable
 
 ID_LENGTH_MAX: Final = 255
 """Of a message, an anonymous or a known person, as they are sent."""
-_PLAIN_MAX: Final = 120
+PLAIN_MAX: Final = 120
 """A message's id is part of an event's as it came, up to here; of a longer one a digest is."""
 
 
@@ -26,7 +26,7 @@ class Source(NamedTuple):
 
 def event_id(source: Source, message_id: str) -> str:
     """The id of an event. message_id: 1 to ID_LENGTH_MAX characters, its sender's own."""
-    if len(message_id) > _PLAIN_MAX:
+    if len(message_id) > PLAIN_MAX:
         return f"web:{source.name}#{_digest(message_id)}"
     return f"web:{source.name}:{message_id}"
 

@@ -14,29 +14,35 @@ from typing import Any, Final
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError, LimitError, StorageError
-from reflexarc_core.event import Event
+from reflexarc_core.event import CONTEXT_TYPES, Event, PropertyType
+from reflexarc_core.record import KIND_OF, EventInput
 from reflexarc_proto.v1 import decision_pb2
+from reflexarc_proto.wire.usual_event import Plan, moment_of, plans_of, slots_of, subject_part, usual_record
 from reflexarc_proto.wire.value import map_from_proto
 from reflexarc_server.collect import browser, segment
 from reflexarc_server.collect.browser import Body, Entry
 from reflexarc_server.collect.callers import Call, Callers, headers_of, is_proven, key_of_basic
 from reflexarc_server.collect.commits import Commits
 from reflexarc_server.collect.front import App, Receive, Refused, Scope, Send, answer
-from reflexarc_server.collect.identities import Source, installation_of
+from reflexarc_server.collect.identities import PLAIN_MAX, Source, installation_of
 from reflexarc_server.collect.reading import BODY_BYTES_MAX, Unreadable, decompressed, mended, read_patient
-from reflexarc_server.collect.times import time_of
+from reflexarc_server.collect.times import corrected, time_of
 from reflexarc_server.ingest import Arrival, Told
 from reflexarc_server.judging import Judged
 from reflexarc_server.parts import Parts
-from reflexarc_server.records import tracked_row, web_row
+from reflexarc_server.records import WEB_INCARNATION, tracked_row, web_row
 from reflexarc_server.site import Site
 from reflexarc_server.site.web import WriteKey
+from reflexarc_server.store.port import NewRecord
 
 BROWSER_PATHS: Final = ("/e", "/v1/e")
 BATCH_PATHS: Final = ("/v1/batch", "/v1/import")
 LINKS_KEPT_MS: Final = 3_600_000
 """How long it is remembered that two identities were joined, before it is said to the log again, which knows."""
+_EVENT: Final = KIND_OF[EventInput]
+_CONTEXT_SLOTS: Final = slots_of({name: PropertyType(kind) for name, kind in CONTEXT_TYPES.items()})
 _LINKS_MAX: Final = 50_000
 _SEGMENT_MAX: Final = 1_000
 _encode: Final = msgspec.json.Encoder().encode
@@ -46,13 +52,14 @@ Enrich = Callable[[Event, Call], Event]
 
 
 class Intake:
-    """One server's. enrich: what a call says of an event beside what its sender said."""
+    """One server's. enrich: what a call says of an event beside what its sender said; None for nothing."""
 
-    def __init__(self, parts: Parts, site: Site, enrich: Enrich = lambda event, call: event) -> None:
+    def __init__(self, parts: Parts, site: Site, enrich: Enrich | None = None) -> None:
         self._parts = parts
         self._callers = Callers(site.web)
         self._sources = {key.name: Source(key.name) for key in site.web.keys.values()}
         self._enrich = enrich
+        self._usual: tuple[Catalog, dict[str, Plan]] = (Catalog(), {})
         self._links: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self.commits: Final = Commits(parts.ingest.commit)
 
@@ -96,7 +103,6 @@ class Intake:
                 403, "known_id_not_proven", "send known_proof: HMAC-SHA256 of known_id with the key's known_secret, hex"
             )
         installation = installation_of(head.anonymous_id)
-        call = call._replace(key=key.name)
         judged = self._judged(batch.entries, head, subject, key, call, installation, now)
         link = self._link(head, key, installation, now)
         if link is not None:
@@ -123,15 +129,37 @@ class Intake:
     ) -> list[Judged]:
         catalog, source = self._parts.switch.live.catalog, self._sources[key.name]
         judged = []
+        usual = self._usual_of(catalog) if self._enrich is None else {}
+        its_subject, its_moment, name = subject_part(subject), moment_of(now), key.name
         for place, entry in enumerate(entries):
+            plan = usual.get(entry.type) if type(entry) is Entry else None
+            if plan is not None and 0 < len(entry.id) <= PLAIN_MAX:
+                its_id, event_time = f"web:{name}:{entry.id}", corrected(entry.time, head.sent, now)
+                body = usual_record(
+                    its_moment, its_subject, plan, its_id, event_time, entry.properties, _CONTEXT_SLOTS, entry.context
+                )
+                if body is not None:
+                    row = NewRecord(installation, WEB_INCARNATION, 0, _EVENT, subject, entry.type, event_time, its_id, now, body)
+                    judged.append(Judged(place, 0, row))
+                    continue
             try:
                 if type(entry) is not Entry:
                     raise InvalidEventError(entry.reason)
-                event = self._enrich(browser.event_of(entry, head, subject, source, now, catalog), call)
+                event = self._enriched(browser.event_of(entry, head, subject, source, now, catalog), call._replace(key=key.name))
                 judged.append(Judged(place, 0, web_row(event, installation, now)))
             except InvalidEventError as error:
                 judged.append(Judged(place, 0, None, str(error)))
         return judged
+
+    def _usual_of(self, catalog: Catalog) -> dict[str, Plan]:
+        held, plans = self._usual
+        if held is not catalog:
+            plans = plans_of(catalog.event_types)
+            self._usual = (catalog, plans)
+        return plans
+
+    def _enriched(self, event: Event, call: Call) -> Event:
+        return event if self._enrich is None else self._enrich(event, call)
 
     def _link(self, head: Body, key: WriteKey, installation: str, now: int) -> Judged | None:
         """The record that joins a request's two identities, unless it was written lately."""
@@ -197,7 +225,7 @@ class Intake:
                 events = segment.events_of(
                     mended(message), "" if is_batch else path, self._sources[key.name], moment, self._parts.switch.live.catalog
                 )
-                rows = [tracked_row(self._enrich(event, call), f"segment/{key.name}", now) for event in events]
+                rows = [tracked_row(self._enriched(event, call), f"segment/{key.name}", now) for event in events]
                 judged.append(Judged(place, 0, rows[0]))
                 links += (Judged(place, 0, row) for row in rows[1:])
             except InvalidEventError as error:

@@ -84,8 +84,8 @@ def conformed(declared: EventType, given: Mapping[str, Any], *, strict: bool) ->
                     rest[name] = value
         properties, _ = declared.conform(fitting)
     for name, value in properties.items():
-        if type(value) is not type(given[name]) or value != given[name]:
-            rest[name] = given[name]  # 2 became 2.0: equal to whoever calculates, and still not what was sent
+        if value != given[name] or (not strict and type(value) is not type(given[name])):
+            rest[name] = given[name]  # 2 became 2.0: a page has one kind of number, other senders two
     if rest:
         check_numbers(rest)
     return properties, rest

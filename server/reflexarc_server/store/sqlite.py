@@ -45,9 +45,11 @@ def _insert(row_count: int) -> str:
 
 
 _ROWS: Final = 50
-"""Rows of one statement: SQLite leaves the interpreter's lock once a statement, and getting it back may take milliseconds."""
+"""Rows of one statement at most: SQLite leaves the interpreter's lock once a statement, and getting it back may take
+milliseconds."""
 _INSERT_ONE: Final = _insert(1)
-_INSERT_ROWS: Final = _insert(_ROWS)
+_RUNS: Final = (_ROWS, 20, 8, 3)
+_INSERT_RUN: Final = {count: _insert(count) for count in _RUNS}
 
 
 class SqliteStore:
@@ -353,11 +355,16 @@ class _Writer:
                 stored += map(self.insert, run)
                 run.clear()
                 stored.append(self.insert(record))
-        stored += map(self.insert, run)
+        done = 0
+        for count in _RUNS:
+            while len(run) - done >= count:
+                stored += self._insert_run(run[done : done + count])
+                done += count
+        stored += map(self.insert, run[done:])
         return stored
 
     def _insert_run(self, run: Sequence[NewRecord]) -> list[bool]:
-        """Insert _ROWS records in one statement, and only if some of them were there already, find out which."""
+        """Insert records, as many as one of _RUNS, by one statement; only if some were there already, find out which."""
         held = self._execute("SELECT coalesce(max(server_seq), 0) FROM log").fetchone()[0]
         values: list[Any] = []
         for r in run:  # as _columns, without a call and a tuple for each
@@ -365,7 +372,7 @@ class _Writer:
                 r.kind, r.installation, r.incarnation, r.seq, r.subject, r.event_type, r.event_time, r.receive_time,
                 r.record_id or None, r.body,
             )  # fmt: skip
-        cursor = self._execute(_INSERT_ROWS, values)
+        cursor = self._execute(_INSERT_RUN[len(run)], values)
         self.inserted += cursor.rowcount
         if cursor.rowcount == len(run):
             self.last_seq = int(cursor.lastrowid or 0)
