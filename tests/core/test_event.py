@@ -32,6 +32,7 @@ def test_values_are_coerced_and_undeclared_ones_counted() -> None:
         ({"page_url": 3}, "page_url is int (a string"),
         ({"page_url": "/", "time_on_page": float("nan")}, "time_on_page"),
         ({"page_url": "/", "time_on_page": True}, "time_on_page"),
+        ({"page_url": "/", "time_on_page": 10**400}, "time_on_page"),
         ({"page_url": "/", "step": 2.5}, "step"),
         ({"page_url": "/", "step": 2**60}, "step"),
         ({"page_url": "/", "seen": 1}, "seen"),

@@ -1,4 +1,4 @@
-"""The HTTP intake, fuzzed: whatever bytes come as a body, one answer of the documented kinds goes out, with a verdict for each event.
+"""The HTTP intake, fuzzed: whatever bytes come as a body, one answer of the documented kinds goes out, a verdict an event in it.
 
 The application is called as uvicorn calls it, in a loop of its own, on a real store.
 """
@@ -92,8 +92,15 @@ def seeds(name: str) -> list[bytes]:
         "context": {"locale": "x"},
     }
     page = {"key": "wk_shop", "anonymous_id": "a", "known_id": "k", "sent": 5, "batch": [view, {"id": "2"}, 5], "handed": ["d"]}
-    call = {"type": "track", "event": "Order Completed", "userId": "u", "messageId": "m", "timestamp": "2024-01-01T00:00:00Z",
-            "properties": {"total": 1, "products": [{"quantity": 2}]}, "context": {"page": {"url": "/"}, "screen": {"width": 1}}}  # fmt: skip
+    call = {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": "u",
+        "messageId": "m",
+        "timestamp": "2024-01-01T00:00:00Z",
+        "properties": {"total": 1, "products": [{"quantity": 2}]},
+        "context": {"page": {"url": "/"}, "screen": {"width": 1}},
+    }
     batch = {"batch": [call, {"type": "identify", "userId": 1, "anonymousId": "a"}, None], "sentAt": "2024-01-01T00:00:01Z"}
     body = {"http /e": page, "http /v1/batch": batch, "http /v1/track": call}[name]
     text = json.dumps(body).encode()
