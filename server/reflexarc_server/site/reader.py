@@ -13,7 +13,8 @@ from typing import Any, Final
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import Sentiment
-from reflexarc_server.site import email, forms, sentiment, sharing, social, web, webhooks
+from reflexarc_server.site import crm, email, forms, sentiment, sharing, social, web, webhooks
+from reflexarc_server.site.crm import Crm
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.forms import Forms
 from reflexarc_server.site.sharing import Sharing
@@ -29,6 +30,7 @@ class Site:
     web: Web = field(default_factory=Web)
     email: Email = field(default_factory=Email)
     forms: Forms = field(default_factory=lambda: MappingProxyType({}))
+    crm: tuple[Crm, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     social: Social = field(default_factory=Social)
     sharing: Sharing = field(default_factory=Sharing)
@@ -41,6 +43,7 @@ SECTIONS: Final = {
     "web": web.read,
     "email": email.read,
     "forms": forms.read,
+    "crm": crm.read,
     "webhooks": webhooks.read,
     "social": social.read,
     "sharing": sharing.read,
