@@ -33,6 +33,7 @@ from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.progress import Progress
 from reflexarc_cli.segments_command import segments
 from reflexarc_cli.simulate_command import simulate
+from reflexarc_cli.social_commands import social
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
 from reflexarc_cli.sync_commands import sync
@@ -177,6 +178,7 @@ for command in (
     stats,
     segments,
     simulate,
+    social,
     store,
     sync,
     subject,

@@ -173,6 +173,18 @@ def test_without_keys_only_this_machine_is_an_operator(server: Server, headers: 
     assert ask(server, "POST", "/v1/social/responses/x/approve", headers=headers)[0] == 401
 
 
+def test_how_a_post_sounds_goes_with_it(server: Server, channels: dict[str, Receiver]) -> None:
+    """By the server's own reading, in English and German; what sounds bad enough is told without a keyword."""
+    deliver(server, "facebook", comment("This is terrible, I hate it, the worst support ever", comment_id="1_1"))
+    deliver(server, "facebook", comment("Das ist furchtbar, ich bin sehr enttäuscht", comment_id="1_2", sender="77"))
+    deliver(server, "facebook", comment("I love it, thank you, great work", comment_id="1_3", sender="78"))
+    wait_for(lambda: len(channels["support"].taken) + len(channels["lead"].taken) >= 2)
+    wait_for(lambda: len(ask(server, "GET", "/v1/social/responses")[1]["responses"]) == 1)
+    (waiting,) = ask(server, "GET", "/v1/social/responses")[1]["responses"]
+    assert (waiting["rule"], waiting["text"]) == ("thanks", "Thank you, Grace!")
+    assert len(ask(server, "GET", "/v1/social/cases")[1]["cases"]) == 2
+
+
 # -- share links --------------------------------------------------------------------------------------------------------
 
 

@@ -19,10 +19,10 @@ from reflexarc_core.event import Event
 from reflexarc_server.collect.callers import Callers
 from reflexarc_server.collect.operator import DECIDES, INGESTS, READS, admitted
 from reflexarc_server.parts import Parts
+from reflexarc_server.sentiment import mood_of
 from reflexarc_server.site import Site
 from reflexarc_server.social import signatures
 from reflexarc_server.social.desk import Desk, case_to_json
-from reflexarc_server.social.mood import mood
 from reflexarc_server.social.posting import put_into
 from reflexarc_server.social.receiver import Receiver
 from reflexarc_server.social.shares import Shares
@@ -55,7 +55,7 @@ class _Webhooks:
     def __init__(self, parts: Parts, site: Site) -> None:
         self._parts = parts
         self._platforms = site.social.platforms
-        self._receiver = Receiver(parts.store, parts.ingest, mood)
+        self._receiver = Receiver(parts.store, parts.ingest, lambda text: mood_of(text, site.sentiment).score)
 
     def routes(self) -> list[BaseRoute]:
         return [
