@@ -53,6 +53,9 @@ def _run(outcome: Outcome, path: str, environment: dict[str, str]) -> None:
 
 
 PROVED_BY_TESTS: Final = (
+    # No promise of the store's either: the HTTP port under those who send slowly.
+    Promise(101, "slow senders cost nobody anything", sized("tests/collect/test_connections.py", "REFLEXARC_SLOW"),
+            300, 5_000, "connections"),
     Promise(2, "power cut loses nothing", sized("tests/power", "REFLEXARC_POWER_IMAGES"), 2_000, 50_000, "images"),
     Promise(12, "stopped server slows no call", sized("tests/processes/test_slow_server.py", "REFLEXARC_TRACK_CALLS"),
             100_000, 1_000_000, "calls"),

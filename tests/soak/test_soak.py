@@ -2,7 +2,7 @@
 
 REFLEXARC_SOAK_SCALE multiplies every figure but the minutes of the memory run (0.01 for a look), REFLEXARC_SOAK_SEED is the
 first seed, REFLEXARC_SOAK_MINUTES the length of the memory run, REFLEXARC_SOAK_OUT where its samples go,
-REFLEXARC_SOAK_ONLY the numbers of the promises to run, comma-separated (100: the conditions).
+REFLEXARC_SOAK_ONLY the numbers of the promises to run, comma-separated (100: the conditions, 101: slow senders over HTTP).
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ class Intake:
         except Unreadable as error:
             await self._refuse(send, Refused(error.status, "unreadable", error.message), origin)
         else:
-            await answer(send, status, said, self._callers.cors(origin))
+            later = [(b"retry-after", b"5")] if status == 503 else []
+            await answer(send, status, said, [*later, *self._callers.cors(origin)])
 
     async def _taken(self, headers: Any, origin: str, call: Call, body: bytes) -> tuple[int, bytes]:
         batch = browser.read_batch(body)
