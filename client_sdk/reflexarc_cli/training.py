@@ -24,7 +24,9 @@ from reflexarc_core.model import ModelDefinition
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.train.promotion import Live, judge, renewed
+from reflexarc_models.train.ranking.claim import own_rows
 from reflexarc_models.train.ranking.interest import ALGORITHM, train_interest
+from reflexarc_models.train.rows.dataset import Rows
 from reflexarc_models.train.rows.history import History, build_dataset, history, times_acted_on
 from reflexarc_models.train.train import NoData, TrainedModel, TrainSpec, train_model
 from reflexarc_server.clock import SystemClock
@@ -106,7 +108,7 @@ def _trained(
     if isinstance(trained, NoData):
         return {"no_data": trained.reason}, _as_live(catalog, model, held)
     trained = finish(catalog, trained, seed)
-    verdict = judge(trained, held, now)
+    verdict = judge(trained, held, now, _own(catalog, model, log, acted, held, trained.test))
     said = _evidence(trained)
     said["verdict"] = {
         "promoted": verdict.promoted or not gated,
@@ -116,9 +118,24 @@ def _trained(
     }
     if held is None or verdict.promoted or not gated:
         return said, {"device": trained.device, "server": trained.server}
-    fresh = Live(renewed(held.device, trained.calibration), renewed(held.server, trained.calibration))
+    newer = _own(catalog, model, log, acted, held, trained.calibration) or trained.calibration
+    fresh = Live(renewed(held.device, newer), renewed(held.server, newer))
     said["verdict"] |= {"version": held.server.version, "renewed": fresh.server.digest != held.server.digest}
     return said, _as_live(catalog, model, fresh)
+
+
+def _own(
+    catalog: Catalog,
+    model: ModelDefinition,
+    log: History,
+    acted: Mapping[str, Mapping[str, list[int]]],
+    held: Live | None,
+    rows: Rows,
+) -> Rows | None:
+    """These moments by the live model's own items, where it ranks some."""
+    if held is None or not model.items:
+        return None
+    return own_rows(catalog, model, log, held.device, rows, times_acted_on(catalog, model, acted))
 
 
 def _live(data: Path, reader: LogReader) -> dict[str, Live]:

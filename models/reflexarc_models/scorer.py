@@ -16,7 +16,7 @@ from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import GRID, Scored
 from reflexarc_models import forest_kernel
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
-from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors, scaled_factors
+from reflexarc_models.explain import FACTOR_INPUT_COUNT_MAX, factors, factors_by_array, scaled_factors
 from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.item_factors import ITEMS_FILE, ItemFactors
 from reflexarc_models.ort import OnnxRunner
@@ -104,6 +104,11 @@ class _Held:
             kernel = self.path()
             if not isinstance(kernel, ForestKernel):
                 return None
+            exact = factors_by_array(
+                artifact.inputs, vector, artifact.reference, lambda rows: [grid[code] for code in kernel.codes(rows)]
+            )
+            if exact is not None:
+                return exact
             raw = kernel.shapley(vector, artifact.reference)
             grids = grid[kernel.code(vector)], grid[kernel.code(artifact.reference)]
             slope = (grid[-1] - grid[0]) / len(grid) * artifact.raw_scale

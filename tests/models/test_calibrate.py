@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reflexarc_core.model import GRID
 from reflexarc_models.tables import is_monotone
-from reflexarc_models.train.evidence.calibrate import _is_bent, calibrate, fit_beta
+from reflexarc_models.train.evidence.calibrate import _is_bent, calibrate, calibrate_as, fit_beta
 
 CODES = 256
 
@@ -56,3 +56,18 @@ def test_the_beta_curve_holds_the_sigmoid() -> None:
     codes, labels, logits, _ = _world(0.0, 20_000)
     curve = fit_beta(logits[codes], labels)(np.array([-2.0, 0.0, 2.0]))
     assert curve == pytest.approx([-2.0, 0.0, 2.0], abs=0.15)
+
+
+def test_whoever_imitates_says_what_the_other_says_of_its_rows_and_keeps_its_own_counts() -> None:
+    draw = np.random.default_rng(4)
+    shown = draw.integers(20, 200, 5_000)
+    grids = (GRID * shown / 256).astype(np.int64) + draw.integers(-600, 600, 5_000)
+    codes, labels = draw.integers(0, 256, 900).tolist(), draw.integers(0, 2, 900).astype(np.int8)
+    other = calibrate(codes, labels, np.linspace(-4, 4, 256))
+    found = calibrate_as(codes, labels, shown.tolist(), grids, other, 256)
+    grid = np.array(found.score_grid)
+    assert (np.diff(grid) >= 0).all() and grid[0] == grid[20] and grid[255] == grid[199]
+    assert np.abs(grid[30:190] - GRID * np.arange(30, 190) / 256).max() < 400
+    assert (found.segment_starts, found.segments) == (other.segment_starts, other.segments), (
+        "the certificate rests on labels alone"
+    )

@@ -1,5 +1,6 @@
 """Training of content interest: the fit, the links, the split by time, the settings, and the artifact with its claim."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,9 +14,12 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.interest import ITEMS_FILE, Interest, ItemFactors
 from reflexarc_models.scorer import self_test
+from reflexarc_models.train.forms.compose import with_file
+from reflexarc_models.train.promotion import Live, judge
+from reflexarc_models.train.ranking.claim import CLAIM_HORIZON_MS, claim_dataset, own_rows
 from reflexarc_models.train.ranking.ials import IalsSettings, Matrix, fit_ials, fold_in
 from reflexarc_models.train.ranking.interactions import gather, leave_last_out, of_history
-from reflexarc_models.train.ranking.interest import CLAIM_HORIZON_MS, claim_dataset, factors_cuts, train_interest
+from reflexarc_models.train.ranking.interest import factors_cuts, train_interest
 from reflexarc_models.train.ranking.links import sequence_links, similar_links
 from reflexarc_models.train.ranking.measures import MISSED, figures, ndcg, neighbour_places, place_of, popularity_places
 from reflexarc_models.train.ranking.tuning import InterestSettings, fit_items, tune
@@ -223,3 +227,32 @@ def test_moments_after_an_action_are_no_rows() -> None:
     acted = claim_dataset(CATALOG, MODEL, log(), older(), {subject: [at + DAY_MS]})
     assert acted.acted_on_count > 0 and len(acted) + acted.acted_on_count == len(plain)
     assert all(grid <= GRID for grid in trained().device.score_grid)
+
+
+def test_a_live_claim_is_judged_by_its_own_items_at_moments_its_factors_have_not_seen() -> None:
+    challenger, (until, factors) = trained(), older()[0]
+    evidence = {**challenger.device.evidence, "items": {**challenger.device.evidence["items"], "factors_until": until}}
+    device, server = (
+        with_file(one, ITEMS_FILE, factors.to_bytes(), evidence=evidence) for one in (challenger.device, challenger.server)
+    )
+    own = own_rows(CATALOG, MODEL, log(), device, challenger.test)
+    assert own is not None and len(own.y) > 50 and (own.score_time > until).all()
+    moments = set(zip(challenger.test.subjects, challenger.test.score_time, strict=True))
+    assert set(zip(own.subjects, own.score_time, strict=True)) <= moments
+    strength, events = own.inputs.index(INTEREST_STRENGTH), audience()
+    for row in range(0, len(own.y), 29):  # each is what a device with the live factors has at that moment
+        mine, at = [e for e in events if e.subject == own.subjects[row]], own.score_time[row]
+        interest = Interest(factors, gather(e for e in mine if e.event_time <= at).pairs(0))
+        assert interest.strength() == own.x[row, strength]
+        later = {e.properties["content_id"] for e in mine if at < e.event_time <= at + CLAIM_HORIZON_MS}
+        assert bool(later & set(interest.rank(3))) == bool(own.y[row])
+    live, now = Live(device, server), log().end_time
+    met = judge(challenger, live, now, own).figures["items_met"]
+    assert met["live"] == round(float(own.y.mean()), 5)
+    # A live model whose items are met far more often stays; by the challenger's rows nobody would see that.
+    better = replace(own, y=(np.arange(len(own.y)) % 20 > 0).astype(np.int8))
+    refused = judge(challenger, live, now, better)
+    assert not refused.promoted and any("met less often" in reason for reason in refused.reasons), refused
+    assert "items_met" not in judge(challenger, live, now).figures
+    # Factors that have seen these moments are not asked about them.
+    assert own_rows(CATALOG, MODEL, log(), challenger.device, challenger.test) is None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from reflexarc_models.train.evidence.calibrate import area_under_curve
 from reflexarc_models.train.evidence.measures import (
     auc_difference,
+    auc_gap,
     auc_interval,
     average_precision,
     calibration_error,
@@ -38,6 +39,8 @@ def test_auc_is_the_share_of_pairs_in_order(rows: list[tuple[float, int]]) -> No
     if np.isfinite(found.low):
         assert 0.0 <= found.low <= found.value <= found.high <= 1.0
     assert auc_difference(scores, scores, labels).value == 0.0
+    assert auc_gap(scores, labels, scores, labels).value == 0.0
+    assert auc_gap(scores, labels, -scores, labels).value == pytest.approx(2 * found.value - 1)
 
 
 def test_the_interval_of_auc_covers_as_often_as_it_says() -> None:

@@ -88,7 +88,9 @@ def test_older_labels_or_labels_of_one_kind_renew_nothing() -> None:
     later = model.device.newest_label_time + 1
     one_kind = replace(model.test, y=np.zeros_like(model.test.y), newest_label_time=later)
     assert renewed(model.device, one_kind) is model.device
-    nobody = Rows(model.test.inputs, model.test.x[:0], model.test.y[:0], model.test.subjects[:0], later)
+    nobody = Rows(
+        model.test.inputs, model.test.x[:0], model.test.y[:0], model.test.subjects[:0], model.test.score_time[:0], later
+    )
     assert renewed(model.device, nobody) is model.device
 
 
@@ -106,7 +108,7 @@ def test_the_index_is_nothing_for_equal_shares_and_large_for_others() -> None:
     x = np.column_stack([rng.normal(size=4_000), rng.poisson(1.0, 4_000).astype(float)])
     x[rng.random(4_000) < 0.1, 0] = np.nan
     kept = shares_of(x, ("a", "b"))
-    rows = Rows(("a", "b"), x, np.zeros(4_000, dtype=np.int8), np.array(["s"] * 4_000), 0)
+    rows = Rows(("a", "b"), x, np.zeros(4_000, dtype=np.int8), np.array(["s"] * 4_000), np.zeros(4_000, dtype=np.int64), 0)
     assert all(value < 0.01 for value in drifted(kept, rows).values())
     again = np.column_stack([rng.normal(size=4_000), rng.poisson(1.0, 4_000).astype(float)])
     assert psi(kept["b"], again[:, 1]) < 0.02

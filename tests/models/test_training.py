@@ -16,6 +16,7 @@ from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.tables import is_monotone
 from reflexarc_models.train.evidence.calibrate import area_under_curve, calibrate, fit_sigmoid
 from reflexarc_models.train.forms import gates
+from reflexarc_models.train.forms.distill import fit_student
 from reflexarc_models.train.forms.publish import write_artifact
 from reflexarc_models.train.rows.dataset import NOT_A_ROW, UNMATURED, Dataset, churn_label, purchase_label
 from reflexarc_models.train.rows.split import BY_SUBJECT, BY_TIME, split
@@ -270,3 +271,17 @@ def test_area_under_curve_counts_ties_half() -> None:
     random = np.random.default_rng(3)
     values, labels = random.integers(0, 6, 500).astype(float), random.integers(0, 2, 500).astype(np.int8)
     assert area_under_curve(values, labels) == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
+
+
+def test_a_student_of_rare_labels_ranks_them_too() -> None:
+    """One in four hundred: all log-odds lie where those of balanced labels are cut off."""
+    draw = np.random.default_rng(8)
+    x = draw.normal(size=(3_000, 2))
+    logits = -6.0 + 0.8 * x[:, 0] - 0.4 * x[:, 1]
+    edges = [(place, float(edge)) for place in (0, 1) for edge in np.linspace(-2, 2, 33)]
+    student = fit_student(x, logits, edges)
+    bits = np.stack([x.astype(np.float32)[:, student.features[splits]] > student.thresholds[splits] for splits in student.splits])
+    leaves = (bits * (1 << np.arange(student.splits.shape[1]))).sum(axis=2)
+    sums = np.sum([student.leaves[tree].astype(int)[leaves[tree]] for tree in range(len(leaves))], axis=0)
+    assert np.corrcoef(sums, logits)[0, 1] > 0.98
+    assert np.abs(sums * student.scale + student.bias - logits).mean() < 0.1

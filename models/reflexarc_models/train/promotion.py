@@ -20,13 +20,15 @@ from reflexarc_models.publish import line_entries
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.evidence.calibrate import brier, calibrate, quantile_codes
 from reflexarc_models.train.evidence.drift import DRIFT_MAX, drifted
-from reflexarc_models.train.evidence.measures import auc_difference
+from reflexarc_models.train.evidence.measures import Z_95, auc_difference, auc_gap
 from reflexarc_models.train.rows.dataset import Rows
 from reflexarc_models.train.train import TrainedModel
 
 AUC_LOSS_MAX: Final = 0.01
 """A challenger may rank this much worse than the live model, or worse within what chance explains."""
 BRIER_LOSS_MAX: Final = 0.01
+MET_LOSS_MAX: Final = 0.01
+"""By how much more than chance explains a challenger's ranked items may be met less often than the live one's."""
 BASELINE_LOSS_MAX: Final = 0.02
 """How far under recency alone a model may rank before it is refused: with so little in it, its figures are noise."""
 
@@ -48,13 +50,18 @@ class Verdict:
     figures: Mapping[str, Any]
 
 
-def judge(challenger: TrainedModel, live: Live | None, now_ms: int) -> Verdict:
+def judge(challenger: TrainedModel, live: Live | None, now_ms: int, own: Rows | None = None) -> Verdict:
     """Compare a challenger with recency alone, with what it was trained on and, on its own test rows, with the live model.
 
     Where nothing is live, or only a model that is STALE by `now_ms` and so fires nothing, the challenger goes live whatever is
     said of it: its confidence tables keep what is not certain from firing. The test rows are newer than anything the challenger
     was fitted on; the live model, older, has not seen them either unless the log was too short for a split by time, and then
     the comparison favours what is live.
+
+    own: for a model that ranks items, the test's moments by the live model's own items (`ranking.claim.own_rows`). A claim about
+    a ranking has the labels of that ranking: then each is judged by its own, how often its items were met, and how far it is off
+    beside saying the same of everybody. Without them (the live factors have seen these moments) both are judged by the
+    challenger's, as if the live model said of these items what it says of its own.
     """
     reasons: list[str] = []
     evidence = challenger.server.evidence
@@ -66,11 +73,21 @@ def judge(challenger: TrainedModel, live: Live | None, now_ms: int) -> Verdict:
     if live is None or now_ms > live.server.newest_label_time + _age_max(live.server):
         figures["live"] = "none" if live is None else "stale"
         return Verdict(True, tuple(reasons), figures)
+    mine = challenger.test if own is None else _at_moments_of(challenger.test, own)
+    rows = own if own is not None else mine
+    if own is not None:
+        met = figures["items_met"] = {"new": round(float(mine.y.mean()), 5), "live": round(float(own.y.mean()), 5)}
+        error = float(np.sqrt(sum(share * (1 - share) for share in met.values()) / len(own.y)))
+        if met["new"] + Z_95 * error < met["live"] - MET_LOSS_MAX:
+            reasons.append(f"its items are met less often than the live one's ({met['new']:.3f} against {met['live']:.3f})")
     for form, new, old in (("server", challenger.server, live.server), ("device", challenger.device, live.device)):
-        theirs, ours = _grids(old, challenger.test), _grids(new, challenger.test)
-        labels = challenger.test.y
-        gap = auc_difference(ours.astype(np.float64), theirs.astype(np.float64), labels)
-        loss = brier(ours, labels) - brier(theirs, labels)
+        theirs, ours = _grids(old, rows), _grids(new, mine)
+        if own is None:
+            gap = auc_difference(ours.astype(np.float64), theirs.astype(np.float64), mine.y)
+            loss = brier(ours, mine.y) - brier(theirs, mine.y)
+        else:
+            gap = auc_gap(ours.astype(np.float64), mine.y, theirs.astype(np.float64), own.y)
+            loss = brier(ours, mine.y) - float(mine.y.var()) - (brier(theirs, own.y) - float(own.y.var()))
         figures[form] = {
             "auc_gain": round(gap.value, 5),
             "auc_gain_interval": [round(gap.low, 5), round(gap.high, 5)],
@@ -125,6 +142,13 @@ def renewed(artifact: Artifact, rows: Rows) -> Artifact:
     parity = json.loads(payload[PARITY_FILE])
     parity["scores"] = [tables.score_grid[code] for code in parity["codes"]]
     return assemble(manifest, {**payload, PARITY_FILE: canonical_json(parity)})
+
+
+def _at_moments_of(rows: Rows, others: Rows) -> Rows:
+    """Those of `rows` whose subject and time are among the others'."""
+    wanted = set(zip(others.subjects.tolist(), others.score_time.tolist(), strict=True))
+    both = zip(rows.subjects.tolist(), rows.score_time.tolist(), strict=True)
+    return rows.part(np.array([moment in wanted for moment in both], dtype=np.bool_))
 
 
 def _age_max(artifact: Artifact) -> int:

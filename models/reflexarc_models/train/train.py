@@ -18,7 +18,14 @@ from reflexarc_core.model import GRID
 from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_FOREST, PARITY_FILE, Artifact
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.scorer import ArtifactScorer
-from reflexarc_models.train.evidence.calibrate import Calibration, area_under_curve, brier, calibrate, quantile_codes
+from reflexarc_models.train.evidence.calibrate import (
+    Calibration,
+    area_under_curve,
+    brier,
+    calibrate,
+    calibrate_as,
+    quantile_codes,
+)
 from reflexarc_models.train.evidence.capacity import capacity
 from reflexarc_models.train.evidence.drift import shares_of
 from reflexarc_models.train.fit.forest import ALGORITHMS, RANDOM_FOREST, HeavyModel, fit_heavy
@@ -26,7 +33,7 @@ from reflexarc_models.train.fit.forest import CODE_COUNT as HEAVY_CODE_COUNT
 from reflexarc_models.train.forms import gates
 from reflexarc_models.train.forms.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
 from reflexarc_models.train.forms.distill import CODE_COUNT as STUDENT_CODE_COUNT
-from reflexarc_models.train.forms.distill import distillation_rows, export_student, fit_student
+from reflexarc_models.train.forms.distill import TREE_COUNT, TREE_COUNT_MIN, distillation_rows, export_student, fit_student
 from reflexarc_models.train.rows.dataset import Dataset, Rows
 from reflexarc_models.train.rows.split import PART_ROWS_MIN, Split, split
 
@@ -84,18 +91,6 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
     if spec.algorithm == RANDOM_FOREST:
         raw = np.clip(raw, 1e-6, 1 - 1e-6)
         raw = np.log(raw / (1 - raw))
-    student = fit_student(known, raw, heavy.thresholds())
-
-    forms = (
-        Form(ONNX_FOREST, heavy.onnx, HEAVY_CODE_COUNT, {"low": heavy.raw_low, "scale": heavy.raw_scale}),
-        Form(OBLIVIOUS_INT8, export_student(student, len(prepared.inputs)), STUDENT_CODE_COUNT, None),
-    )
-    drafts = [draft(spec, dataset, prepared, form) for form in forms]
-    splits = [(int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)]
-    gate_rows = _gate_rows(prepared, heavy, splits, spec.seed)
-    gap = gates.parity_gate(drafts[0], gate_rows, heavy.raw, heavy.tolerance)
-    gates.parity_gate(drafts[1], gate_rows)
-
     newest_from = int(dataset.score_time[np.concatenate([parts.calibration, parts.test])].min())
     newest = np.flatnonzero(dataset.score_time >= newest_from)
     weeks = max(1.0, (int(dataset.score_time.max()) - newest_from) / WEEK_MS)
@@ -103,42 +98,63 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
     moments = _thinned(newest, spec.seed)
     test_codes: dict[str, NDArray[np.int64]] = {}
     newest_codes: dict[str, NDArray[np.int64]] = {}
-    built: dict[str, Artifact] = {}
-    for form, bare, logit_of_code in zip(forms, drafts, (heavy.logit_of_code(), student.logit_of_code()), strict=True):
+
+    shown = np.concatenate([parts.train, parts.calibration])
+    forests: list[tuple[Calibration, NDArray[np.int64]]] = []
+
+    def built(form: Form, gate_rows: NDArray[np.float64]) -> Artifact:
+        of_forest = form.name == ONNX_FOREST
+        bare = draft(spec, dataset, prepared, form)
+        gap = gates.parity_gate(bare, gate_rows, *((heavy.raw, heavy.tolerance) if of_forest else ()))
         runner = OnnxRunner(bare)  # the gate has shown that every path gives these codes
-        tables = calibrate(runner.codes(x[parts.calibration]), y[parts.calibration], logit_of_code)
+        codes, labels = runner.codes(x[parts.calibration]), y[parts.calibration]
+        if of_forest:
+            tables = calibrate(codes, labels, heavy.logit_of_code())
+            forests.append((tables, np.asarray(tables.score_grid)[runner.codes(x[shown])]))
+        else:
+            tables = calibrate_as(codes, labels, runner.codes(x[shown]), forests[0][1], forests[0][0], STUDENT_CODE_COUNT)
         test_codes[form.name] = np.array(runner.codes(x[parts.test]), dtype=np.int64)
         evidence = _evidence(dataset, prepared, test_codes[form.name], tables)
         evidence["settings"] = heavy.settings
         evidence["gates"] = {"parity": {"rows": len(gate_rows), "holds": True}}
-        evidence["parity_diff_max"] = gap if form.name == ONNX_FOREST else 0.0
+        evidence["parity_diff_max"] = gap if of_forest else 0.0
         evidence["bytes"] = {MODEL_FILE: len(form.onnx)}
-        if form.name == ONNX_FOREST:  # the device's download has no room for what only the server compares
+        if of_forest:  # the device's download has no room for what only the server compares
             evidence["input_shares"] = shares_of(_of(dataset, prepared.inputs, parts.train), prepared.inputs)
         newest_codes[form.name] = np.array(runner.codes(x[moments]), dtype=np.int64)
         moment_codes = quantile_codes(newest_codes[form.name])
-        built[form.name] = compose(spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows)
-    server = built[ONNX_FOREST]
-    device = _with_device_evidence(built[OBLIVIOUS_INT8], server, test_codes, x[parts.test])
+        return compose(spec, dataset, prepared, form, tables, moment_codes, moments_per_week, evidence, gate_rows)
+
+    server: Artifact | None = None
+    tree_count = TREE_COUNT
+    while True:
+        student = fit_student(known, raw, heavy.thresholds(), tree_count)
+        splits = [(int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)]
+        gate_rows = _gate_rows(prepared, heavy, splits, spec.seed)
+        if server is None:
+            forest = Form(ONNX_FOREST, heavy.onnx, HEAVY_CODE_COUNT, {"low": heavy.raw_low, "scale": heavy.raw_scale})
+            server = built(forest, gate_rows)
+        form = Form(OBLIVIOUS_INT8, export_student(student, len(prepared.inputs)), STUDENT_CODE_COUNT, None)
+        device = _with_device_evidence(built(form, gate_rows), server, test_codes, x[parts.test])
+        over = device.download_bytes - gates.DEVICE_BYTES_MAX
+        if over <= 0 or tree_count == TREE_COUNT_MIN:
+            break
+        # Its splits and tables take what they take: the trees make room.
+        tree_count = max(TREE_COUNT_MIN, tree_count - 1 - over // student.bytes_per_tree)
     lines = {
-        name: capacity(built[form], newest_codes[form], moments_per_week, test_codes[form], y[parts.test])
-        for name, form in (("device", OBLIVIOUS_INT8), ("server", ONNX_FOREST))
+        name: capacity(artifact, newest_codes[form], moments_per_week, test_codes[form], y[parts.test])
+        for name, artifact, form in (("device", device, OBLIVIOUS_INT8), ("server", server, ONNX_FOREST))
     }
     server = with_evidence(server, {**server.evidence, "capacity": lines})
     gates.final_check(server)
     gates.final_check(device)
-    calibration, test = (_rows(dataset, part) for part in (parts.calibration, parts.test))
+    calibration, test = (dataset.rows(part) for part in (parts.calibration, parts.test))
     return TrainedModel(spec.model_id, device, server, time.perf_counter() - started, calibration, test)
 
 
 def _of(dataset: Dataset, inputs: tuple[str, ...], part: NDArray[np.int64]) -> NDArray[np.float64]:
     columns = np.array([dataset.inputs.index(name) for name in inputs], dtype=np.int64)
     return np.asarray(dataset.x[np.ix_(part, columns)])
-
-
-def _rows(dataset: Dataset, part: NDArray[np.int64]) -> Rows:
-    newest = int(dataset.score_time[part].max()) + dataset.horizon_ms
-    return Rows(dataset.inputs, dataset.x[part], dataset.y[part], dataset.subjects[part], newest)
 
 
 def _prepare(spec: TrainSpec, dataset: Dataset, parts: Split | None) -> Prepared | NoData:
@@ -237,8 +253,9 @@ def _with_device_evidence(
             "server": len(server.files[MODEL_FILE]),
         },
     }
-    # The manifest's own size is part of what it states: one round is enough, the number's width settles.
-    for _ in range(2):
+    # The manifest's own size is part of what it states: a few rounds until the number's width has settled.
+    total = 0
+    while total != device.download_bytes:
         total = device.download_bytes
         evidence["gates"] = {
             **device.evidence["gates"],

@@ -105,8 +105,9 @@ def outcome_part(log: EventColumns, rule: LabelRule, cut_time: int, seed: int) -
         )
     moments = training_moments(first, cut_time, horizon, len(log.subjects))
     if not moments:
+        gap = f"{_days(abs(cut_time - first))} {'before' if first <= cut_time else 'after'} it"
         raise DefinitionError(
-            f"no label was known at the cut: the log begins {_days(cut_time - first)} before it, the horizon is {_days(horizon)}",
+            f"no label was known at the cut: the log begins {gap}, the horizon is {_days(horizon)}",
             hint=f"a cut after {_date(first + horizon)}, or a shorter horizon",
         )
     features = general_features(log, rule.types, horizon, cut_time)
@@ -166,7 +167,8 @@ def _joined(one: Dataset, other: Dataset) -> Dataset:
 
 
 def _days(span_ms: int) -> str:
-    return f"{span_ms / DAY_MS:.3g} days"
+    days = span_ms / DAY_MS
+    return f"{days:,.0f} days" if abs(days) >= 100 else f"{days:.3g} days"
 
 
 def _date(time_ms: int) -> str:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from reflexarc_core.model import GRID
 from reflexarc_models.tables import floor_to_grid, segment_counts, segment_starts
 
+MARGIN_MAX = 500.0
+"""Log-odds beyond which the probability is 0 or 1 to the last bit, and its exponential would overflow."""
 SLOPE_MIN = 1e-3
 """Calibration may flatten a model that ranks the wrong way, never turn it round."""
 BENT_PARTS = 5
@@ -49,9 +51,32 @@ def calibrate(codes: Sequence[int], labels: NDArray[np.int8], logit_of_code: NDA
     margins = slope * logit_of_code + intercept
     if not flat and _is_bent(logits, labels):
         margins = fit_beta(logits, labels)(logit_of_code)
-    probabilities = 1.0 / (1.0 + np.exp(-margins))
+    probabilities = 1.0 / (1.0 + np.exp(-np.clip(margins, -MARGIN_MAX, MARGIN_MAX)))
     grid = np.maximum.accumulate([floor_to_grid(float(p)) for p in probabilities])
     return Calibration(tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), flat)
+
+
+def calibrate_as(
+    codes: Sequence[int],
+    labels: NDArray[np.int8],
+    shown: Sequence[int],
+    grids: NDArray[np.int64],
+    like: Calibration,
+    code_count: int,
+) -> Calibration:
+    """Tables of a model that imitates a calibrated one: a code's score is what that one says of its rows, on average and rising.
+
+    codes, labels: of the calibration rows, which give the segments. shown, grids: codes of many rows and the other model's scores
+    of them in 1/GRID, no labels. Fitted to the same few labels by itself, it would differ from the other by the luck of two fits.
+    Codes that no row was shown of are between their neighbours.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    at = np.asarray(shown)
+    curve = IsotonicRegression(out_of_bounds="clip").fit(at, grids / GRID).predict(np.arange(code_count))
+    grid = np.maximum.accumulate([floor_to_grid(float(share)) for share in curve])
+    starts = segment_starts(codes, code_count)
+    return Calibration(tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), like.is_flat)
 
 
 def fit_beta(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

@@ -20,10 +20,14 @@ from reflexarc_models.train.forms import symmetric
 
 CODE_COUNT: Final = 256
 TREE_COUNT: Final = 52
+TREE_COUNT_MIN: Final = 20
+"""Fewer are not tried, however much room the rest of an artifact takes: its size gate then says that it does not hold."""
 DEPTH: Final = 6
 THRESHOLDS_PER_INPUT_MAX: Final = 255
 SPLIT_COUNT_MAX: Final = 256
 LOGIT_MAX: Final = 5.0
+LOGIT_BEYOND_MEAN: Final = 3.0
+"""Log-odds are imitated up to LOGIT_MAX either way, and where nearly everybody is alike, so far beyond their mean."""
 LEARNING_RATE: Final = 0.5
 SWEEP_COUNT: Final = 30
 SWEEP_RATE: Final = 0.7
@@ -50,10 +54,11 @@ class Student:
     scale: float
     bias: float
 
-    def logit_of_code(self) -> NDArray[np.float64]:
-        """Log-odds at the middle of each code's bin, ascending; the imitated model's, not calibrated."""
-        middle = (np.arange(CODE_COUNT) + 0.5) * self.step - self.offset
-        return np.asarray(middle * self.scale + self.bias, dtype=np.float64)
+    @property
+    def bytes_per_tree(self) -> int:
+        """What a tree takes in the model file: its leaves, its splits, and where its leaves begin."""
+        tree_count, leaf_count = self.leaves.shape
+        return int(leaf_count + self.splits.size // tree_count + 4)
 
 
 def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -88,7 +93,8 @@ def fit_student(
     rows = x.astype(np.float32)
     edges = [_edges(rows[:, place], candidates, place) for place in range(rows.shape[1])]
     bins = [np.searchsorted(of_input, rows[:, place], side="left") for place, of_input in enumerate(edges)]
-    target = np.clip(logits, -LOGIT_MAX, LOGIT_MAX)
+    middle = float(logits.mean())
+    target = np.clip(logits, min(-LOGIT_MAX, middle - LOGIT_BEYOND_MEAN), max(LOGIT_MAX, middle + LOGIT_BEYOND_MEAN))
     odds = np.exp(target)
     weight = (odds / (1.0 + odds) ** 2) ** WEIGHT_POWER
     weight /= weight.mean()

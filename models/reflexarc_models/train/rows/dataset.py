@@ -57,20 +57,31 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.y)
 
+    def rows(self, part: NDArray[np.int64]) -> Rows:
+        """These row numbers of it, for whoever judges by them."""
+        times = self.score_time[part]
+        return Rows(self.inputs, self.x[part], self.y[part], self.subjects[part], times, int(times.max()) + self.horizon_ms)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Labelled rows that no fit has seen, one subject each or many.
 
     inputs: feature names. x: float64 [n, F], NaN where the feature has no value. y: int8 [n]. subjects: [n] text.
-    newest_label_time: when the newest of the labels matured, ms.
+    score_time: int64 [n], ms. newest_label_time: when the newest of the labels matured, ms.
     """
 
     inputs: tuple[str, ...]
     x: NDArray[np.float64]
     y: NDArray[np.int8]
     subjects: NDArray[Any]
+    score_time: NDArray[np.int64]
     newest_label_time: int
+
+    def part(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Some of the rows."""
+        columns = self.x[chosen], self.y[chosen], self.subjects[chosen], self.score_time[chosen]
+        return Rows(self.inputs, *columns, self.newest_label_time)
 
     def vectors_for(self, inputs: tuple[str, ...]) -> list[list[float]]:
         """The rows in another model's order; NaN for an input that is not among these."""
