@@ -99,7 +99,8 @@ def test_a_server_trigger_ranks_by_what_every_installation_sent_and_a_restart_ch
         laptop.close()
         server.stop()
         clock.now += 2 * DAY
-    assert [decision.cause_id for decision in _fired(data)] == [seen[0].event_id, seen[3].event_id], list(LogReader(data).decisions())
+    fired = [decision.cause_id for decision in _fired(data)]
+    assert fired == [seen[0].event_id, seen[3].event_id], list(LogReader(data).decisions())
     items, ids = items_of(claim.server), [event.event_id for event in seen]
     for decision in _fired(data):
         ranked = Interest(items, gather(seen[: ids.index(decision.cause_id) + 1]).pairs(0)).rank(3)
