@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 
 class _Local:
-    """records: by id, as they are now. writes: (id, fields) of each write that was taken. answers: (status, headers, body) of the
-    next calls, one each, in place of their own. is_down: 503 to everything. lose_answers: take the write, then 500."""
+    """records: by id, as they are now. writes: (id, fields) of each write that was taken. on_write: looks on.
+
+    answers: (status, headers, body) of the next calls, one each, in place of their own. is_down: 503 to everything.
+    lose_answers: take the write, then 500.
+    """
 
     def __init__(self, tls: tuple[str, str] | None = None) -> None:
         self.records: dict[str, dict[str, Any]] = {}
@@ -25,6 +29,7 @@ class _Local:
         self.answers: list[tuple[int, dict[str, str], Any]] = []
         self.is_down = False
         self.lose_answers = False
+        self.on_write: Callable[[str, dict[str, Any]], None] = lambda record_id, fields: None
         self._lock = threading.Lock()
         outer = self
 
@@ -78,6 +83,7 @@ class _Local:
         is_new = record_id not in self.records
         self.records.setdefault(record_id, {}).update(fields)
         self.writes.append((record_id, fields))
+        self.on_write(record_id, fields)
         return is_new
 
 
