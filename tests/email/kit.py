@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import http.client
 import json
 import os
 import re
@@ -12,14 +13,21 @@ from typing import Any
 
 import pytest
 
+from reflexarc.definitions import load_catalog
+from reflexarc_core.event import Event
+from reflexarc_server.app import http_options, start_server
+from reflexarc_server.clock import Clock
 from reflexarc_server.email.prepare import Message, Preparer
 from reflexarc_server.email.token import Signer
+from reflexarc_server.log_reader import LogReader
+from reflexarc_server.site import Site, read_site
 
 KEY = b"a signing key of 32 bytes or more"
 SIGNER = Signer([KEY])
 BASE = "https://go.example"
 NOW = 1_700_000_000_000
 MESSAGE = Message("m-1", "known:42", "spring", NOW)
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 PREPARER = Preparer(SIGNER, BASE)
 
 _SETS = os.environ.get("REFLEXARC_DATA", "")
@@ -47,3 +55,46 @@ def anchor(url: str, quote: str = '"') -> str:
 def token_of(url: str) -> str:
     """The token of one of our own addresses."""
     return url.rsplit("/", 1)[1].removesuffix(".gif")
+
+
+SITE = """
+email:
+  base_url: https://go.example
+  signing_keys: [env:MAIL_KEY]
+  from: Shop <news@shop.example>
+  reply_to: reply@shop.example
+"""
+
+
+def site_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -> Site:
+    """The site of these tests, with more lines of its section."""
+    monkeypatch.setenv("MAIL_KEY", KEY.decode())
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE + more)
+    return read_site(path)
+
+
+class Served:
+    """A real server with its HTTP port, and the mail side of a browser."""
+
+    def __init__(self, folder: Path, site: Site, clock: Clock | None = None) -> None:
+        self.folder = folder
+        http_port = http_options("127.0.0.1:0", None)
+        self.server = start_server(folder, "127.0.0.1:0", load_catalog(None), clock, insecure=True, http=http_port, site=site)
+        assert self.server.http is not None
+        self._connection = http.client.HTTPConnection(self.server.http.address, timeout=20)
+
+    def ask(self, path: str, method: str = "GET", agent: str | None = BROWSER) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers in lower case, body). path: also one of our own addresses."""
+        headers = {} if agent is None else {"User-Agent": agent}
+        self._connection.request(method, path.removeprefix(BASE), headers=headers)
+        answer = self._connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def events(self, event_type: str) -> list[Event]:
+        """What is stored of a type, oldest first."""
+        return [event for _, event in LogReader(self.folder).events() if event.event_type == event_type]
+
+    def stop(self) -> None:
+        self._connection.close()
+        self.server.stop()

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import InvalidEventError, PermissionDeniedError, ReflexArcError, StorageError, UnauthenticatedError
-from reflexarc_server.collect import forms, sdk, social
+from reflexarc_server.collect import email, forms, sdk, social
 from reflexarc_server.collect.front import Front, Refused
 from reflexarc_server.collect.intake import Intake
 from reflexarc_server.identity.gate import Gate
@@ -33,7 +33,9 @@ def _health(parts: Parts, site: Site) -> list[BaseRoute]:
     return [Route("/healthz", health)]
 
 
-ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (_health, sdk.routes, social.routes, forms.routes)
+ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (
+    _health, sdk.routes, social.routes, forms.routes, email.routes,
+)  # fmt: skip
 LARGER: Final[dict[str, int]] = {}
 """Path prefix -> bytes, where a body may be larger than elsewhere."""
 
