@@ -204,6 +204,10 @@ class Store(Protocol):
         """(time of receipt in ms, LogRecord) of these subjects' events up to that number, in log order."""
         ...
 
+    def events_by_id(self, first: str, end: str) -> list[bytes]:
+        """LogRecords of the events whose id is at least `first` and less than `end`, as text; in log order."""
+        ...
+
     def fired_of(self, subject: str) -> dict[str, int]:
         """Server trigger -> time (ms) of the subject's newest fired or held-out decision."""
         ...

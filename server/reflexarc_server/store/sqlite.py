@@ -231,6 +231,11 @@ class SqliteStore:
         self.index()
         return self._rows(by_subject.events_query(len(subjects)), (*subjects, upto))
 
+    def events_by_id(self, first: str, end: str) -> list[bytes]:
+        """See Store."""
+        query = "SELECT body FROM log WHERE kind = 1 AND record_id >= ? AND record_id < ? ORDER BY server_seq"
+        return [body for (body,) in self._rows(query, (first, end))]
+
     def fired_of(self, subject: str) -> dict[str, int]:
         """See Store."""
         return dict(self._rows(by_subject.FIRED, (subject,)))
