@@ -237,3 +237,7 @@ def test_the_site_says_what_is_wrong_with_its_mail(tmp_path: Path, monkeypatch: 
     ):
         assert any(row.startswith(f"{path}:{line}:") and part in row for row in str(told.value).splitlines()), (line, part)
     assert "plain to another machine" in str(told.value) and "go together" in str(told.value)
+
+
+def test_a_site_with_a_mail_server_has_the_channel(served: Served) -> None:
+    assert "email" in served.server.parts.outbox.channels

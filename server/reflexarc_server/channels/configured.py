@@ -10,12 +10,13 @@ from typing import Final
 
 from reflexarc_server.channels.channel import Channel
 from reflexarc_server.channels.crm import crms
+from reflexarc_server.channels.smtp import mailers
 from reflexarc_server.channels.webhook import webhooks
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
 from reflexarc_server.social import posting
 
-CHANNELS: Final[tuple[Callable[[Parts, Site], Iterable[Channel]], ...]] = (webhooks, crms, posting.channels)
+CHANNELS: Final[tuple[Callable[[Parts, Site], Iterable[Channel]], ...]] = (webhooks, crms, posting.channels, mailers)
 
 
 def configured(parts: Parts, site: Site) -> list[Channel]:
