@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "browser"
+WEB = HERE.parents[2] / "client_sdk" / "web"
+FILES = sorted(HERE.glob("*.test.mjs")) + sorted((WEB / "test").glob("*.test.mjs"))
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in HERE.glob("*.test.mjs")))
-def test_the_browser_sdk_in_chromium(file: str) -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
+def test_the_browser_sdk(file: Path) -> None:
     assert shutil.which("chromium"), "run `make setup-e2e`"
     done = subprocess.run(
-        ["node", "--test", "--test-reporter=tap", file], cwd=HERE, capture_output=True, text=True, timeout=180, check=False
+        ["node", "--test", "--test-reporter=tap", file.name],
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     failed = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
     assert done.returncode == 0, "\n".join([*failed, done.stdout[-6_000:], done.stderr[-2_000:]])

@@ -22,7 +22,7 @@ def _field(each: FormField, language: str) -> dict[str, Any]:
     label = in_language(each.label, language)
     if label:
         said["label"] = label
-    for name in ("required", "min_length", "pattern", "consent"):
+    for name in ("required", "min_length", "pattern", "consent", "region"):
         if getattr(each, name):
             said[name] = getattr(each, name)
     if each.type not in ("checkbox", "select"):

@@ -13,6 +13,7 @@ beforeEach(async () => {
   intake = await startIntake();
   site = await startSite(pages);
   context = await browser.newContext();
+  context.setDefaultTimeout(15_000);
   tab = await context.newPage();
   tab.on("pageerror", (error) => problems.push(error));
 });
@@ -125,7 +126,7 @@ test("two tabs send each event once", async () => {
   await second.evaluate(() => window.reflexarc.track("purchase", { order_id: "two" }));
   await wait(200);
   intake.status = 200;
-  await until(() => intake.of("purchase").length === 2, "both", 9_000);
+  await until(() => intake.of("purchase").length === 2, "both");
   await wait(300);
   assert.equal(intake.duplicates, 0);
   assert.equal(intake.of("session").length, 1);

@@ -79,7 +79,7 @@ export const startBrowser = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"] });
 
 /** Waits until it is true, at most `ms`. */
-export const until = async (is, what = String(is), ms = 6_000) => {
+export const until = async (is, what = String(is), ms = 15_000) => {
   const end = Date.now() + ms;
   for (;;) {
     const found = await is();

@@ -50,7 +50,10 @@ const look = (decision: Decision): void => {
   if (handler) {
     claim(id, () => handler({ ...decision, impression: say("impression"), click: say("click"), dismiss: say("dismissal") }));
   } else if (forms && (payload?.title || payload?.text)) {
-    forms((second) => claim(id, () => second.show(decision, (outcome) => tell(id, outcome))));
+    forms((second) => {
+      const show = second.show(decision, (outcome) => tell(id, outcome));
+      if (show) claim(id, show);
+    });
   } else waiting.set(id, decision);
 };
 

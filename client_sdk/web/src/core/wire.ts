@@ -62,8 +62,8 @@ export interface Options {
 
 /** What the second bundle gives to the first. */
 export interface Forms {
-  /** Shows an action as text. False when its payload says nothing that can be shown. */
-  show(decision: Decision, tell: Tell): boolean;
+  /** What shows an action as text, or nothing where it cannot be shown now. */
+  show(decision: Decision, tell: Tell): (() => void) | undefined;
   /** Takes charge of every form of the page that names a declaration. */
   scan(port: FormsPort): void;
 }
