@@ -23,6 +23,7 @@ from reflexarc_cli.catalog_commands import catalog
 from reflexarc_cli.device_commands import explain, stats
 from reflexarc_cli.doctor_command import doctor
 from reflexarc_cli.drift_command import drift
+from reflexarc_cli.email_commands import email
 from reflexarc_cli.ending import SIGNALS, Ended, end_with_input, ends_in_order
 from reflexarc_cli.evaluate_command import evaluate
 from reflexarc_cli.evaluate_sentiment import sentiment
@@ -189,6 +190,7 @@ for command in (
     key,
     rotate_signing_key,
     tls,
+    email,
 ):
     cli.add_command(command)
 evaluate.add_command(sentiment)

@@ -1,0 +1,73 @@
+"""`reflexarc email`: mail made ready to be sent, and what came of it. Owns the words."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reflexarc_cli.misuse import Misused
+
+
+@click.group()
+def email() -> None:
+    """Prepare mail."""
+
+
+@email.command(short_help="Add a signed pixel and signed links to a mail.")
+@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The site file: its email section.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="The HTML, UTF-8.")
+@click.option("--text", "text_file", type=click.Path(path_type=Path), help="The plain text, UTF-8.")
+@click.option("--subject", required=True, metavar="KIND:ID", help="Whom it goes to: known:42.")
+@click.option("--message", "message_id", required=True, metavar="ID", help="The mail's own id: letters, digits, dots, dashes.")
+@click.option("--campaign", default="", help="What reports group by.")
+@click.option("--utm", "utm", multiple=True, metavar="NAME=VALUE", help="Merge into links that have no such parameter.")
+@click.option("--no-pixel", is_flag=True, help="Links only.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for mail.html, mail.txt and mail.json.")
+def prepare(
+    site_file: Path, html_file: Path | None, text_file: Path | None, subject: str, message_id: str, campaign: str,
+    utm: tuple[str, ...], no_pixel: bool, out: Path,
+) -> None:  # fmt: skip
+    """Write the mail with a pixel and redirect links, and beside it what was rewritten and what was left alone."""
+    from reflexarc_server.email.prepare import Message, Preparer
+    from reflexarc_server.site import read_site
+
+    if html_file is None and text_file is None:
+        raise Misused("there is no mail", hint="give --html, --text or both")
+    section = read_site(site_file).email
+    if not section.is_on:
+        raise Misused("the site file has no email section", hint="see docs/email.md")
+    now = round(time.time() * 1_000)
+    expires = now + section.links_expire_ms if section.links_expire_ms else 0
+    about = Message(message_id, subject, campaign, now, dict(map(_pair, utm)), expires, section.purpose)
+    prepared = Preparer(section.signer(), section.base_url).prepare(_read(html_file), _read(text_file), about, pixel=not no_pixel)
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {
+        "message_id": message_id,
+        "links": [{"position": one.position, "url": one.url} for one in prepared.links],
+        "left": [{"url": one.url, "reason": one.reason} for one in prepared.left],
+        "unsubscribe_url": prepared.unsubscribe_url,
+    }
+    for name, text in (("mail.html", prepared.html), ("mail.txt", prepared.text)):
+        if text:
+            (out / name).write_bytes(text.encode())
+    (out / "mail.json").write_text(json.dumps(found, ensure_ascii=False, indent=2))
+    click.echo(f"{len(prepared.links)} links rewritten, {len(prepared.left)} left alone; {out}", err=True)
+
+
+def _read(path: Path | None) -> str:
+    """The bytes as text, with every line end as it is."""
+    try:
+        return "" if path is None else path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise Misused(f"{path} is no UTF-8", hint="save it as UTF-8") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise Misused(f"--utm {text} is no NAME=VALUE", hint="write utm_source=mail")
+    return name, value
