@@ -28,7 +28,8 @@ from benchmarks.machine import machine
 
 GOALS = (Goal("vs_bare_asgi", at_least=0.7),)
 BARE, OURS = "bare ASGI", "reflexarc"
-CONNECTIONS = 64
+CONNECTIONS = 256
+"""Enough that nobody waits for the disk alone: a group of requests is one sync."""
 SIZES = (2, 20)
 """Events of a batch: what a page sends now and then, and a queue that was offline."""
 MAIN = "batches of 2"
@@ -63,7 +64,7 @@ def run(*, quick: bool) -> Report:
             report.ratios["vs_bare_asgi" if case == MAIN else f"vs_bare_asgi_{size}"] = ratio(rates[OURS], rates[BARE])
         report.notes.append(_said(ports[OURS]))
     report.notes.append(
-        "rates are of requests; wrk_cpu is the share of one core that the load took, cpu_us what a request cost the server's process"
+        "rates are of requests; wrk_cpu: the share of one core that the load took; cpu_us: the server's, a request"
     )
     return report
 
