@@ -213,6 +213,50 @@ class Backend:
             for one in self._channel.call(AdminServiceStub, "ListLinks", request, self._timeout_s).links
         ]
 
+    def outbox(self) -> list[dict[str, Any]]:
+        """What is on its way to other systems, by channel: `open`, `sent`, `dead`, `oldest_time` (ms, of what waits; 0: nothing)."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        found = self._channel.call(AdminServiceStub, "CountOutbox", messages.CountOutboxRequest(), self._timeout_s).channels
+        return [
+            {
+                "channel": one.channel,
+                "open": one.open_count,
+                "sent": one.sent_count,
+                "dead": one.dead_count,
+                "oldest_time": one.oldest_time,
+            }
+            for one in found
+        ]
+
+    def dead_letters(self, channel: str = "", after: int = 0) -> list[dict[str, Any]]:
+        """Messages to other systems that are not tried any more, behind a number, oldest first, at most 1,000. Times in ms."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        request = messages.ListDeadLettersRequest(channel=channel, after_number=after)
+        return [
+            {
+                "number": one.number,
+                "channel": one.channel,
+                "key": one.key,
+                "put_time": one.put_time,
+                "end_time": one.end_time,
+                "tries": one.try_count,
+                "reason": one.reason,
+            }
+            for one in self._channel.call(AdminServiceStub, "ListDeadLetters", request, self._timeout_s).dead_letters
+        ]
+
+    def replay(self, channel: str = "", numbers: Sequence[int] = ()) -> int:
+        """Let dead letters be tried again: those of a channel, with these numbers (at most 500), or all; how many."""
+        from reflexarc_proto.v1 import admin_service_pb2 as messages
+        from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        request = messages.ReplayDeadLettersRequest(channel=channel, numbers=numbers)
+        return int(self._channel.call(AdminServiceStub, "ReplayDeadLetters", request, self._timeout_s).replayed_count)
+
     def activate(self, digest: str) -> None:
         """Make a bundle of the server's folder live."""
         from reflexarc_proto.v1 import admin_service_pb2 as messages

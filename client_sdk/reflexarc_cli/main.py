@@ -31,6 +31,7 @@ from reflexarc_cli.evaluate_window import optimal_purchase_window
 from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_signing_key, tls, token
 from reflexarc_cli.lines_command import lines
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
+from reflexarc_cli.outbox_commands import outbox
 from reflexarc_cli.progress import Progress
 from reflexarc_cli.segments_command import segments
 from reflexarc_cli.simulate_command import simulate
@@ -183,6 +184,7 @@ for command in (
     store,
     sync,
     subject,
+    outbox,
     doctor,
     evaluate,
     token,

@@ -233,7 +233,7 @@ def _register(grpc_server: grpc.aio.Server, parts: Parts, control: Control, iden
     results = Results(store, lambda: switch.live.catalog, parts.links)
     reports = ReportServicer(results, Segments(fold), store, fold, switch, clock)
     events = EventServicer(parts.ingest, admission, parts.down, switch, control, clock)
-    admin = AdminServicer(store, fold, switch, parts.promotion, control, parts.links, parts.erasures, clock)
+    admin = AdminServicer(store, fold, switch, parts.promotion, control, parts.links, parts.erasures, parts.outbox, clock)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)
     scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(ScoringServicer(scoring), grpc_server)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(ArtifactServicer(parts.distribution, switch), grpc_server)

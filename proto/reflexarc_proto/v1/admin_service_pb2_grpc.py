@@ -85,6 +85,21 @@ class AdminServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksResponse.FromString,
                 _registered_method=True)
+        self.CountOutbox = channel.unary_unary(
+                '/reflexarc.v1.AdminService/CountOutbox',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/reflexarc.v1.AdminService/ListDeadLetters',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/reflexarc.v1.AdminService/ReplayDeadLetters',
+                request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/reflexarc.v1.AdminService/GetStatus',
                 request_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.GetStatusRequest.SerializeToString,
@@ -168,6 +183,27 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountOutbox(self, request, context):
+        """What is on its way to other systems, by channel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Messages to other systems that are not tried any more, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Lets dead letters be tried again, under their old keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """Counts and states.
         """
@@ -227,6 +263,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListLinks,
                     request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksResponse.SerializeToString,
+            ),
+            'CountOutbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountOutbox,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -505,6 +556,87 @@ class AdminService:
             '/reflexarc.v1.AdminService/ListLinks',
             reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_admin__service__pb2.ListLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountOutbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/CountOutbox',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.CountOutboxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/ListDeadLetters',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.AdminService/ReplayDeadLetters',
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,12 @@ class AdminServiceStub:
     """Takes a link back: states and reports are as if it had never been. Again changes nothing."""
     ListLinks: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListLinksRequest, _admin_service_pb2.ListLinksResponse]
     """Every link that was said, undone ones too, oldest first."""
+    CountOutbox: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CountOutboxRequest, _admin_service_pb2.CountOutboxResponse]
+    """What is on its way to other systems, by channel."""
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]
+    """Messages to other systems that are not tried any more, oldest first."""
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayDeadLettersRequest, _admin_service_pb2.ReplayDeadLettersResponse]
+    """Lets dead letters be tried again, under their old keys."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]
     """Counts and states."""
 
@@ -89,6 +95,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Takes a link back: states and reports are as if it had never been. Again changes nothing."""
     ListLinks: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListLinksRequest, _admin_service_pb2.ListLinksResponse]  # type: ignore[assignment]
     """Every link that was said, undone ones too, oldest first."""
+    CountOutbox: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CountOutboxRequest, _admin_service_pb2.CountOutboxResponse]  # type: ignore[assignment]
+    """What is on its way to other systems, by channel."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Messages to other systems that are not tried any more, oldest first."""
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayDeadLettersRequest, _admin_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """Lets dead letters be tried again, under their old keys."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Counts and states."""
 
@@ -178,6 +190,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListLinksResponse, _abc.Awaitable[_admin_service_pb2.ListLinksResponse]]:
         """Every link that was said, undone ones too, oldest first."""
+
+    @_abc_1.abstractmethod
+    def CountOutbox(
+        self,
+        request: _admin_service_pb2.CountOutboxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CountOutboxResponse, _abc.Awaitable[_admin_service_pb2.CountOutboxResponse]]:
+        """What is on its way to other systems, by channel."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _admin_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.ListDeadLettersResponse]]:
+        """Messages to other systems that are not tried any more, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _admin_service_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.ReplayDeadLettersResponse]]:
+        """Lets dead letters be tried again, under their old keys."""
 
     @_abc_1.abstractmethod
     def GetStatus(

@@ -53,6 +53,9 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "LinkSubjects": ADMIN,
             "UndoLink": ADMIN,
             "ListLinks": f"{READ} {ADMIN}",
+            "CountOutbox": f"{READ} {ADMIN}",
+            "ListDeadLetters": f"{READ} {ADMIN}",
+            "ReplayDeadLetters": ADMIN,
         },
         "reflexarc.v1.SyncFileService": {
             "Upload": f"{INGEST} {ADMIN}",  # whoever carries a file need not be an admin: its device signed it

@@ -15,6 +15,7 @@ from reflexarc_proto.v1 import admin_service_pb2 as messages
 from reflexarc_proto.v1 import report_service_pb2 as reports
 from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceServicer
 from reflexarc_proto.wire import reason_to_proto, subject_from_proto, subject_to_proto
+from reflexarc_server.channels import Outbox
 from reflexarc_server.clock import Clock
 from reflexarc_server.control import Control
 from reflexarc_server.erasures import Erasures
@@ -30,6 +31,7 @@ FORGET_WAIT_S = 60.0
 BY_LENGTH_MAX: Final = 200
 NOTE_LENGTH_MAX: Final = 2_000
 CHUNK_BYTES: Final = 65_536
+REPLAYED_MAX: Final = 500
 
 
 class AdminServicer(AdminServiceServicer):
@@ -37,7 +39,7 @@ class AdminServicer(AdminServiceServicer):
 
     def __init__(
         self, store: Store, fold: Fold, switch: Switch, promotion: Promotion, control: Control, links: Links,
-        erasures: Erasures, clock: Clock,
+        erasures: Erasures, outbox: Outbox, clock: Clock,
     ) -> None:  # fmt: skip
         self._store = store
         self._fold = fold
@@ -46,6 +48,7 @@ class AdminServicer(AdminServiceServicer):
         self._control = control
         self._links = links
         self._erasures = erasures
+        self._outbox = outbox
         self._clock = clock
         self._counted_at = -1
         self._counted: dict[str, dict[str, int]] = {}
@@ -127,6 +130,33 @@ class AdminServicer(AdminServiceServicer):
                 effective=link.is_effective,
             )  # fmt: skip
         return answer
+
+    def CountOutbox(self, request: messages.CountOutboxRequest, context: grpc.ServicerContext) -> messages.CountOutboxResponse:
+        answer, oldest = messages.CountOutboxResponse(), self._outbox.oldest()
+        for name, counted in sorted(self._outbox.counts().items()):
+            answer.channels.add(
+                channel=name, open_count=counted["open"], sent_count=counted["sent"], dead_count=counted["dead"],
+                oldest_time=oldest.get(name, 0),
+            )  # fmt: skip
+        return answer
+
+    def ListDeadLetters(
+        self, request: messages.ListDeadLettersRequest, context: grpc.ServicerContext
+    ) -> messages.ListDeadLettersResponse:
+        answer = messages.ListDeadLettersResponse()
+        for one in self._outbox.dead_letters(request.channel, request.after_number):
+            answer.dead_letters.add(
+                number=one.row, channel=one.channel, key=one.key, put_time=one.put_time, end_time=one.end_time,
+                try_count=one.tries, reason=one.reason,
+            )  # fmt: skip
+        return answer
+
+    def ReplayDeadLetters(
+        self, request: messages.ReplayDeadLettersRequest, context: grpc.ServicerContext
+    ) -> messages.ReplayDeadLettersResponse:
+        if len(request.numbers) > REPLAYED_MAX:
+            raise InvalidEventError(f"{len(request.numbers)} numbers", hint=f"at most {REPLAYED_MAX}")
+        return messages.ReplayDeadLettersResponse(replayed_count=self._outbox.replay(request.channel, tuple(request.numbers)))
 
     def GetStatus(self, request: messages.GetStatusRequest, context: grpc.ServicerContext) -> messages.GetStatusResponse:
         counters = self._store.counters()
