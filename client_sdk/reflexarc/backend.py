@@ -214,7 +214,7 @@ class Backend:
         ]
 
     def outbox(self) -> list[dict[str, Any]]:
-        """What is on its way to other systems, by channel: `open`, `sent`, `dead`, `oldest_time` (ms, of what waits; 0: nothing)."""
+        """What is on its way to other systems, by channel: `open`, `sent`, `dead`, `oldest_time` (ms; 0: nothing waits)."""
         from reflexarc_proto.v1 import admin_service_pb2 as messages
         from reflexarc_proto.v1.admin_service_pb2_grpc import AdminServiceStub
 
