@@ -86,7 +86,7 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
     heavy = fit_heavy(spec.algorithm, x[parts.train], y[parts.train], dataset.subjects[parts.train], spec.seed)
 
     # The student imitates the heavy model on rows whose labels nobody looks at; test rows stay unseen.
-    known = distillation_rows(x[np.concatenate([parts.train, parts.calibration])], spec.seed)
+    known, counts = distillation_rows(x[np.concatenate([parts.train, parts.calibration])], spec.seed)
     raw = heavy.raw(known)
     if spec.algorithm == RANDOM_FOREST:
         raw = np.clip(raw, 1e-6, 1 - 1e-6)
@@ -128,7 +128,7 @@ def train_model(spec: TrainSpec, dataset: Dataset, parts: Split | None = None) -
     server: Artifact | None = None
     tree_count = TREE_COUNT
     while True:
-        student = fit_student(known, raw, heavy.thresholds(), tree_count)
+        student = fit_student(known, raw, heavy.thresholds(), tree_count, counts=counts)
         splits = [(int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)]
         gate_rows = _gate_rows(prepared, heavy, splits, spec.seed)
         if server is None:

@@ -35,6 +35,8 @@ SWEEP_WHOLE_COUNT: Final = 2
 WEIGHT_POWER: Final = 2.0
 ROWS: Final = 40_000
 SWAP_SHARE: Final = 0.15
+GIVEN_WEIGHT: Final = 3.0
+"""A row of a subject there is counts as many mixtures: it is for such rows that the student decides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +63,8 @@ class Student:
         return int(leaf_count + self.splits.size // tree_count + 4)
 
 
-def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """ROWS rows to imitate on: the given ones (at most three quarters), then mixtures of them.
+def distillation_rows(x: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(ROWS rows to imitate on, how much each counts): the given ones (at most three quarters), then mixtures of them.
 
     A mixture is a row with a few inputs of another and may be moved a little, so the student also knows what lies between
     and beside the subjects there are; taken half from each, most mixtures would be people that nobody resembles.
@@ -74,7 +76,8 @@ def distillation_rows(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     first, second = x[random.integers(len(x), size=count)], x[random.integers(len(x), size=count)]
     mixed = np.where(random.random(first.shape) < SWAP_SHARE, second, first)
     moved = np.clip(mixed + random.normal(0.0, 0.05, mixed.shape) * x.std(axis=0), x.min(axis=0), x.max(axis=0))
-    return np.vstack([x, np.where(random.random(mixed.shape) < 0.5, moved, mixed)])
+    rows = np.vstack([x, np.where(random.random(mixed.shape) < 0.5, moved, mixed)])
+    return rows, np.repeat([GIVEN_WEIGHT, 1.0], [len(x), count])
 
 
 def fit_student(
@@ -83,12 +86,13 @@ def fit_student(
     candidates: list[tuple[int, float]],
     tree_count: int = TREE_COUNT,
     depth: int = DEPTH,
+    counts: NDArray[np.float64] | None = None,
 ) -> Student:
     """Symmetric trees on the log-odds, squared error. candidates: (input, threshold) pairs of the heavy
     model.
 
-    x: float64 [n, F] without NaN. Rows weigh (p (1 - p))^WEIGHT_POWER, for a gap in log-odds matters by what it does
-    to the probability. Deterministic.
+    x: float64 [n, F] without NaN. counts: how much each row counts, all alike by default. Rows weigh (p (1 - p))^WEIGHT_POWER
+    besides, for a gap in log-odds matters by what it does to the probability. Deterministic.
     """
     rows = x.astype(np.float32)
     edges = [_edges(rows[:, place], candidates, place) for place in range(rows.shape[1])]
@@ -97,6 +101,7 @@ def fit_student(
     target = np.clip(logits, min(-LOGIT_MAX, middle - LOGIT_BEYOND_MEAN), max(LOGIT_MAX, middle + LOGIT_BEYOND_MEAN))
     odds = np.exp(target)
     weight = (odds / (1.0 + odds) ** 2) ** WEIGHT_POWER
+    weight = weight if counts is None else weight * counts
     weight /= weight.mean()
     bias = float(np.average(target, weights=weight))
     target = target - bias
