@@ -16,7 +16,7 @@ from reflexarc_server.log_reader import applied_event_ids
 from tests.collect.kit import SITE, Page, view
 from tests.server.kit import catalog
 
-SENDERS, BATCHES, KILLS = 4, 60, 3
+SENDERS, BATCHES, KILLS = 4, 30, 2
 _PROGRAM = """
 import signal, sys, threading
 from pathlib import Path
