@@ -85,8 +85,8 @@ def last_landing(run: Any, visitors: tuple[str, ...], since: int, until: int) ->
 
 
 def of_content(store: SqliteStore, content_id: str, count_max: int) -> list[ShareRow]:
-    """Shares of a content, oldest first; of everything when it is empty."""
-    query = f"SELECT {_SHARE} FROM shares WHERE ?1 IN ('', content_id) ORDER BY made_time, share_id LIMIT ?2"
+    """Shares of a content, oldest first and parents before children; of everything when it is empty."""
+    query = f"SELECT {_SHARE} FROM shares WHERE ?1 IN ('', content_id) ORDER BY made_time, depth, share_id LIMIT ?2"
     return [ShareRow(*row) for row in store.ask(query, (content_id, count_max))]
 
 
