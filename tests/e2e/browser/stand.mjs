@@ -76,7 +76,7 @@ export const page = (intake, body = "", attributes = "", head = "") =>
    <script src="${intake.url}/sdk/reflexarc.js" data-key="wk_test" ${attributes} async></script></head><body>${body}</body></html>`;
 
 export const startBrowser = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"] });
+  chromium.launch({ ignoreDefaultArgs: ["--disable-back-forward-cache"], executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"] });
 
 /** Waits until it is true, at most `ms`. */
 export const until = async (is, what = String(is), ms = 15_000) => {

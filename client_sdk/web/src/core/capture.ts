@@ -4,8 +4,8 @@ import { listen } from "./guard.ts";
 import { about, input, type Track } from "./page.ts";
 import type { Properties } from "./wire.ts";
 
-const CLICKABLE = "a[href],button,[role=button],input[type=submit],input[type=button],[data-cta],[data-video]:not(video)";
-const FILE = /\.(pdf|zip|t?gz|7z|rar|dmg|exe|msi|apk|deb|rpm|iso|csv|xlsx?|docx?|pptx?|od[tsp]|rtf|epub|mp[34]|wav|mov|webm)$/i;
+const CLICKABLE = "a[href],button,[role=button],[type=submit],[type=button],[data-cta],[data-video]:not(video)";
+const FILE = /\.(pdf|zip|gz|7z|dmg|exe|msi|apk|csv|(xls|doc|ppt)x?|od[tsp]|epub|mp[34]|mov|webm)$/i;
 const QUARTERS = [0.25, 0.5, 0.75, 1];
 /** A player's last frames are not always played. */
 const WHOLE = 0.97;
@@ -17,7 +17,7 @@ export const capture = (track: Track): void => {
 
   const tell = (kind: string, element: HTMLElement, label: string | null | undefined, more: Properties): void => {
     if (element.closest("[data-ignore]")) return;
-    const container = element.closest("[data-section],section,article,nav,header,footer,aside,main,form,dialog") ?? document.body;
+    const container = element.closest("[data-section],section,article,nav,header,footer,aside,main,form") ?? document.body;
     track("button_click", {
       ...{ kind, label: label?.replace(/\s+/g, " ").trim().slice(0, TEXT_MAX) },
       section: container.getAttribute("data-section") || container.id || container.localName,

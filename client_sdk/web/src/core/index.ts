@@ -73,7 +73,8 @@ const begin = (): void => {
 
   // -- from consent on ---------------------------------------------------------------------------------------------
 
-  const open = (): void => {
+  const purpose = (): string => options.purpose || "analytics";
+  const open = (isLate = false): void => {
     if (isOpen || !options) return;
     isOpen = true;
     change({});
@@ -86,7 +87,7 @@ const begin = (): void => {
     if (isFollowing) return; // consent was given, taken back and given again
     isFollowing = true;
     listen(window, "pageshow", () => isOpen && hold(flush));
-    followPage(options, track, send, scan);
+    followPage(options, track, send, scan, isLate);
     if (options.auto !== "off") capture(track);
     listen(window, "pagehide", release);
     listen(window, "online", wake);
@@ -105,8 +106,8 @@ const begin = (): void => {
 
   /** What somebody allows or refuses, for each purpose; the one we run for opens or closes everything. */
   const consent = (given: Record<string, boolean>): void => {
-    const own = given[options.purpose || "analytics"];
-    if (own) open();
+    const own = given[purpose()];
+    if (own) open(true);
     if (!isOpen) return;
     const { c } = state();
     change({ c: { ...c, ...given } });
@@ -119,11 +120,11 @@ const begin = (): void => {
 
   const init = (given: Partial<Options>): void => {
     if (options || !given.key) return;
-    const server = given.server || script?.src.replace(/sdk\/[^?#]*.*/, "") || location.origin;
-    options = { ...given, key: given.key, server: server.replace(/\/*$/, "/") };
+    const server = given.server || script?.src.replace(/sdk\/.*/, "") || location.origin;
+    options = { ...given, key: given.key, server: server.replace(/\/?$/, "/") };
     const run = guard(() => {
       const isAsked = options.consent === "required" || (options.gpc !== "ignore" && (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl);
-      if (consents()[options.purpose || "analytics"] ?? !isAsked) open();
+      if (consents()[purpose()] ?? !isAsked) open();
       else scan();
       // Forms that came later, or before consent: somebody turns to one.
       listen(document, "focusin", (event) => (event.target as Element).closest("[data-form]") && forms((second) => second.scan(port())));

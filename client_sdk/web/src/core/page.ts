@@ -30,8 +30,9 @@ export const about = (element?: Element): Properties => ({
   category: near(element, "category"),
 });
 
-/** Follow the page from now on. `gone`: send at once, what is kept may be all that is left. `entered`: a page was entered. */
-export const followPage = (options: Options, track: Track, gone: () => void, entered: () => void): void => {
+/** Follow the page from now on. `gone`: send at once, what is kept may be all that is left. `entered`: a page was entered.
+ * `isLate`: time counts from now on, otherwise from when there was something of the page to see, before our script had come. */
+export const followPage = (options: Options, track: Track, gone: () => void, entered: () => void, isLate: boolean): void => {
   const address = (): string => (options.routes === "hash" ? location.href : location.href.replace(/#.*/, ""));
   let view = "";
   let referrer = document.referrer;
@@ -42,15 +43,15 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
   const measure = (): void => {
     depth = Math.max(depth, Math.min(1, (scrollY + innerHeight) / document.documentElement.scrollHeight || 0));
   };
-  const turn = (): void => time.turn(now(), !document.hidden && document.hasFocus());
+  const turn = (at = now()): void => time.turn(at, !document.hidden && document.hasFocus());
 
   const enter = (): void => {
     url = address();
     view = newId();
     part = depth = 0;
     isExiting = false;
-    turn();
     time.take(now());
+    turn();
     const asked = new URLSearchParams(location.search);
     const [utm_source, utm_medium, utm_campaign] = ["source", "medium", "campaign"].map((name) => asked.get("utm_" + name));
     const of = about();
@@ -65,7 +66,7 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
     if (part && !spent) return;
     const of = about();
     track("page_leave", {
-      ...{ ...of, view_id: view, part: ++part, time_on_page: spent, scroll_depth: Math.round(depth * 100) / 100 },
+      ...{ ...of, view_id: view, part: ++part, time_on_page: spent, scroll_depth: +depth.toFixed(2) },
       time_spent: of.content_id && spent,
     }, view + "." + part);
   };
@@ -79,6 +80,7 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
   };
 
   time = attention(Number(options.idle ?? IDLE_S) * 1_000);
+  const [load] = performance.getEntriesByType("navigation") as (PerformanceNavigationTiming & { activationStart?: number })[];
   // Whatever the application does with its history, the original comes first, and what it gives or throws is passed on.
   const { navigation } = window as { navigation?: EventTarget };
   if (navigation) listen(navigation, "currententrychange", route);
@@ -94,7 +96,7 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
     }
     listen(window, "popstate hashchange", route);
   }
-  listen(window, "focus blur", turn);
+  listen(window, "focus blur", () => turn());
   listen(document, "visibilitychange", () => {
     turn();
     if (document.hidden) {
@@ -109,7 +111,7 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
     time.turn(now(), false);
   });
   listen(window, "pageshow", (event) => (event as PageTransitionEvent).persisted && enter());
-  listen(document, "keydown pointerdown pointermove touchmove wheel", input);
+  listen(document, "keydown pointerdown pointermove", input);
   listen(document, "scroll", () => {
     input();
     measure();
@@ -121,4 +123,5 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
     track("exit_intent", { page_url: url }, view + ".x");
   });
   enter();
+  turn(isLate ? now() : load?.activationStart || load?.responseStart);
 };

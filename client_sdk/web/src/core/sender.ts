@@ -108,7 +108,7 @@ const take = (answer: Answer, ids: Set<string>, handed: string[], middle: number
   if (answer.retry_after_ms || told.size < ids.size) rest(answer.retry_after_ms || PAUSE_MS);
   else if (head(1, flying).length || state().h.length) later(SOON_MS);
   else {
-    const next = asks.shift() ?? Number(set!.poll ?? 0) * 1_000;
+    const next = asks.shift() ?? Number(set!.poll || 0) * 1_000;
     if (next && !document.hidden) {
       isAsking = true;
       later(next);
@@ -118,7 +118,7 @@ const take = (answer: Answer, ids: Set<string>, handed: string[], middle: number
 
 const refuse = (status: number, ids: Set<string>, pause: number): void => {
   if (status === 401 || status === 403) start();
-  else if (ids.size && [400, 413, 422].includes(status)) {
+  else if (ids.size && [400, 413].includes(status)) {
     // The server will never take these, and nothing behind them would come through.
     settle(ids);
     later(SOON_MS);

@@ -7,7 +7,7 @@ export const read = (name: string): string | null => {
   try {
     return memory.get(name) ?? localStorage.getItem(PREFIX + name);
   } catch {
-    return memory.get(name) ?? null;
+    return null;
   }
 };
 
@@ -29,11 +29,11 @@ export const write = (name: string, text: string): void => {
 
 /** The names kept that begin so. */
 export const names = (beginning: string): string[] => {
-  let kept: string[] = [];
   try {
-    kept = Object.keys(localStorage);
-  } catch {}
-  return kept.filter((name) => name.startsWith(PREFIX + beginning)).map((name) => name.slice(PREFIX.length));
+    return Object.keys(localStorage).filter((name) => name.startsWith(PREFIX + beginning)).map((name) => name.slice(PREFIX.length));
+  } catch {
+    return [];
+  }
 };
 
 /** The value kept as JSON, or the other one when there is none that can be read. */
