@@ -133,6 +133,44 @@ class Backend:
             "until_time": answer.until_time,
         }
 
+    def email_paths(self, subject: str = "", message_id: str = "", goals: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """The way of each mail of a person, or of one mail: sent, opened, clicked, pages, goal. Times and spans in ms.
+
+        goals: event types, `purchase` and `form_submit` without. Raises InvalidEventError when neither is said.
+        """
+        from reflexarc_proto.v1 import email_service_pb2 as messages
+        from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceStub
+        from reflexarc_proto.wire import subject_from_proto, subject_to_proto
+
+        request = messages.GetEmailPathRequest(
+            subject=subject_to_proto(subject) if subject else None, message_id=message_id, goals=goals
+        )
+        answer = self._channel.call(EmailServiceStub, "GetEmailPath", request, self._timeout_s)
+        return [
+            {
+                **fields(path),
+                "subject": subject_from_proto(path.subject),
+                "steps": [{**fields(step), "subject": subject_from_proto(step.subject)} for step in path.steps],
+            }
+            for path in answer.paths
+        ]
+
+    def prepare_email(self, html: str, text: str, message_id: str, subject: str, **more: Any) -> dict[str, Any]:
+        """A mail with a signed pixel and signed links: `html`, `text`, `links`, `left`, `unsubscribe_url`.
+
+        more: campaign, utm (a mapping), no_pixel. Raises InvalidEventError for an address that cannot be, DefinitionError
+        when the server has no mail.
+        """
+        from reflexarc_proto.v1 import email_service_pb2 as messages
+        from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceStub
+        from reflexarc_proto.wire import subject_to_proto
+
+        request = messages.PrepareEmailRequest(
+            html=html, text=text, message_id=message_id, subject=subject_to_proto(subject), **more
+        )
+        answer = self._channel.call(EmailServiceStub, "PrepareEmail", request, self._timeout_s)
+        return {**fields(answer), "links": [fields(e) for e in answer.links], "left": [fields(e) for e in answer.left]}
+
     def status(self) -> dict[str, Any]:
         """Counts and states of the server."""
         from reflexarc_proto.v1 import admin_service_pb2 as messages

@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from reflexarc_cli.access import Access, with_access
+from reflexarc_cli.identity_commands import SERVER
 from reflexarc_cli.misuse import Misused
 
 
 @click.group()
 def email() -> None:
-    """Prepare mail."""
+    """Prepare mail, and follow what came of it."""
 
 
 @email.command(short_help="Add a signed pixel and signed links to a mail.")
@@ -56,6 +58,22 @@ def prepare(
             (out / name).write_bytes(text.encode())
     (out / "mail.json").write_text(json.dumps(found, ensure_ascii=False, indent=2))
     click.echo(f"{len(prepared.links)} links rewritten, {len(prepared.left)} left alone; {out}", err=True)
+
+
+@email.command(short_help="The way from a mail to what came of it, from a server.")
+@SERVER
+@click.option("--subject", default="", metavar="KIND:ID", help="Whose mails.")
+@click.option("--message", "message_id", default="", metavar="ID", help="Which mail.")
+@click.option("--goal", "goals", multiple=True, metavar="TYPE", help="A goal's event type; purchase and form_submit without.")
+@with_access
+def path(server: str, subject: str, message_id: str, goals: tuple[str, ...], access: Access) -> None:
+    """Sent, opened, clicked, pages, goal: each step with its time (ms), as JSON."""
+    if not subject and not message_id:
+        raise Misused("nobody's mail", hint="give --subject or --message")
+    backend = access.backend(server)
+    found = backend.email_paths(subject, message_id, goals)
+    backend.close()
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def _read(path: Path | None) -> str:

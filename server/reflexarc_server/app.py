@@ -25,6 +25,8 @@ from reflexarc_proto.v1 import (
     admin_service_pb2_grpc,
     artifact_service_pb2,
     artifact_service_pb2_grpc,
+    email_service_pb2,
+    email_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     identity_service_pb2,
@@ -56,6 +58,7 @@ from reflexarc_server.scoring import Scoring
 from reflexarc_server.segments import Segments
 from reflexarc_server.services.admin import AdminServicer
 from reflexarc_server.services.artifact import ArtifactServicer
+from reflexarc_server.services.email import EmailServicer
 from reflexarc_server.services.event import EventServicer
 from reflexarc_server.services.identity import IdentityServicer
 from reflexarc_server.services.report import ReportServicer
@@ -76,6 +79,7 @@ SERVICES: Final = tuple(
         (admin_service_pb2, "AdminService"),
         (sync_file_service_pb2, "SyncFileService"),
         (identity_service_pb2, "IdentityService"),
+        (email_service_pb2, "EmailService"),
     )
 )
 
@@ -179,6 +183,8 @@ def start_server(
         async def served() -> tuple[grpc.aio.Server, int]:
             grpc_server = _grpc_server(pool, identity.gate, parts.ingest.read)
             _register(grpc_server, parts, control, identity, Admission(records_per_s))
+            emails = EmailServicer(parts, (site or Site()).email)
+            email_service_pb2_grpc.add_EmailServiceServicer_to_server(emails, grpc_server)
             await _register_health(grpc_server, healthy)
             return grpc_server, _bind(grpc_server, host, port, credentials)
 

@@ -41,6 +41,10 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "ExplainTrigger": f"{READ} {ADMIN}",
             "CountSegments": f"{READ} {ADMIN}",
         },
+        "reflexarc.v1.EmailService": {
+            "PrepareEmail": f"{INGEST} {ADMIN}",  # whoever sends mail also says what came of it
+            "GetEmailPath": f"{READ} {ADMIN}",
+        },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,
             "ActivateBundle": ADMIN,

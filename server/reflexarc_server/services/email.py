@@ -1,0 +1,76 @@
+"""EmailService."""
+
+from __future__ import annotations
+
+import grpc
+
+from reflexarc_core.errors import DefinitionError, InvalidEventError
+from reflexarc_proto.v1 import email_service_pb2 as messages
+from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceServicer
+from reflexarc_proto.wire import subject_from_proto, subject_to_proto
+from reflexarc_server.email.log import MailLog
+from reflexarc_server.email.path import GOALS, MailPath, paths_of
+from reflexarc_server.email.prepare import Message, Preparer
+from reflexarc_server.parts import Parts
+from reflexarc_server.site.email import Email
+
+
+class EmailServicer(EmailServiceServicer):
+    """See the contract."""
+
+    def __init__(self, parts: Parts, section: Email) -> None:
+        self._clock = parts.clock
+        self._section = section
+        self._log = MailLog(parts.store, parts.links)
+        self._preparer = Preparer(section.signer(), section.base_url) if section.is_on else None
+
+    def PrepareEmail(self, request: messages.PrepareEmailRequest, context: grpc.ServicerContext) -> messages.PrepareEmailResponse:
+        if self._preparer is None:
+            raise DefinitionError("this server has no mail", hint="give its site file an email section")
+        now, section = self._clock.now_ms(), self._section
+        about = Message(
+            request.message_id, subject_from_proto(request.subject), request.campaign, now, dict(request.utm),
+            now + section.links_expire_ms if section.links_expire_ms else 0, section.purpose,
+        )  # fmt: skip
+        made = self._preparer.prepare(request.html, request.text, about, pixel=not request.no_pixel)
+        return messages.PrepareEmailResponse(
+            html=made.html,
+            text=made.text,
+            links=[messages.TrackedLink(position=e.position, url=e.url, tracked_url=e.tracked_url) for e in made.links],
+            left=[messages.LeftLink(url=each.url, reason=each.reason) for each in made.left],
+            unsubscribe_url=made.unsubscribe_url,
+        )
+
+    def GetEmailPath(self, request: messages.GetEmailPathRequest, context: grpc.ServicerContext) -> messages.GetEmailPathResponse:
+        subject = subject_from_proto(request.subject) if request.HasField("subject") else ""
+        if not subject:
+            if not request.message_id:
+                raise InvalidEventError("nobody's mail", hint="say whose, or which mail")
+            known = self._log.of_message(request.message_id)
+            if not known:
+                return messages.GetEmailPathResponse()
+            subject = known[0].subject
+        found = paths_of(self._log.of_person(subject), request.message_id, tuple(request.goals) or GOALS)
+        return messages.GetEmailPathResponse(paths=[_encode(path) for path in found])
+
+
+def _encode(path: MailPath) -> messages.EmailPath:
+    return messages.EmailPath(
+        message_id=path.message_id,
+        subject=subject_to_proto(path.subject),
+        campaign=path.campaign,
+        steps=[
+            messages.EmailStep(
+                event_type=step.event_type,
+                subject=subject_to_proto(step.subject),
+                event_time=step.time,
+                since_ms=step.since_ms,
+                place=step.place,
+                machine=step.machine,
+            )
+            for step in path.steps
+        ],
+        converted=path.converted,
+        click_to_goal_ms=path.click_to_goal_ms,
+        sent_to_goal_ms=path.sent_to_goal_ms,
+    )
