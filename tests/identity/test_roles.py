@@ -12,6 +12,7 @@ from google.protobuf import message_factory
 from reflexarc_proto.v1 import (
     admin_service_pb2,
     artifact_service_pb2,
+    email_service_pb2,
     event_service_pb2,
     identity_service_pb2,
     report_service_pb2,
@@ -23,8 +24,8 @@ from reflexarc_server.identity.roles import ADMIN, ANYBODY, DEVICE, INGEST, KEY_
 from tests.identity.kit import Secured
 
 MODULES = (
-    admin_service_pb2, artifact_service_pb2, event_service_pb2, identity_service_pb2, report_service_pb2, scoring_service_pb2,
-    sync_file_service_pb2,
+    admin_service_pb2, artifact_service_pb2, email_service_pb2, event_service_pb2, identity_service_pb2, report_service_pb2,
+    scoring_service_pb2, sync_file_service_pb2,
 )  # fmt: skip
 METHODS = {
     f"/{service.full_name}/{method.name}": method
