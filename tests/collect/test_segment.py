@@ -84,6 +84,8 @@ def test_a_page_call_is_a_page_view() -> None:
         "utm_source": "news",
         "utm_medium": "email",
         "utm_campaign": "spring",
+        "utm_term": "t",
+        "utm_content": "c",
     }
     assert event.context == {"locale": "nl-NL", "app_version": "1.2", "sdk_version": "analytics.js 4.1", "screen": "1920x1080"}
     assert as_sent(stored(event)) == message

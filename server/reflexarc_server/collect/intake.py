@@ -48,11 +48,11 @@ _SEGMENT_MAX: Final = 1_000
 _encode: Final = msgspec.json.Encoder().encode
 _read_segment: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _log = logging.getLogger(__name__)
-Enrich = Callable[[Event, Call], Event]
+Enrich = Callable[[Event, Call], Sequence[Event]]
 
 
 class Intake:
-    """One server's. enrich: what a call says of an event beside what its sender said; None for nothing."""
+    """One server's. enrich: an event with what its call says of it, and what follows from it; None for nothing."""
 
     def __init__(self, parts: Parts, site: Site, enrich: Enrich | None = None) -> None:
         self._parts = parts
@@ -129,7 +129,8 @@ class Intake:
         self, entries: Sequence[Any], head: Body, subject: str, key: WriteKey, call: Call, installation: str, now: int
     ) -> list[Judged]:
         catalog, source = self._parts.switch.live.catalog, self._sources[key.name]
-        judged = []
+        judged: list[Judged] = []
+        following: list[Judged] = []
         usual = self._usual_of(catalog) if self._enrich is None else {}
         its_subject, its_moment, name = subject_part(subject), moment_of(now), key.name
         for place, entry in enumerate(entries):
@@ -146,11 +147,13 @@ class Intake:
             try:
                 if type(entry) is not Entry:
                     raise InvalidEventError(entry.reason)
-                event = self._enriched(browser.event_of(entry, head, subject, source, now, catalog), call._replace(key=key.name))
-                judged.append(Judged(place, 0, web_row(event, installation, now)))
+                event = browser.event_of(entry, head, subject, source, now, catalog)
+                first, *more = (web_row(each, installation, now) for each in self._enriched(event, call._replace(key=key.name)))
+                judged.append(Judged(place, 0, first))
+                following += (Judged(place, 0, row) for row in more)
             except InvalidEventError as error:
                 judged.append(Judged(place, 0, None, str(error)))
-        return judged
+        return judged + following
 
     def _usual_of(self, catalog: Catalog) -> dict[str, Plan]:
         held, plans = self._usual
@@ -159,8 +162,8 @@ class Intake:
             self._usual = (catalog, plans)
         return plans
 
-    def _enriched(self, event: Event, call: Call) -> Event:
-        return event if self._enrich is None else self._enrich(event, call)
+    def _enriched(self, event: Event, call: Call) -> Sequence[Event]:
+        return (event,) if self._enrich is None else self._enrich(event, call)
 
     def _link(self, head: Body, key: WriteKey, installation: str, now: int) -> Judged | None:
         """The record that joins a request's two identities, unless it was written lately."""
@@ -226,7 +229,8 @@ class Intake:
                 events = segment.events_of(
                     mended(message), "" if is_batch else path, self._sources[key.name], moment, self._parts.switch.live.catalog
                 )
-                rows = [tracked_row(self._enriched(event, call), f"segment/{key.name}", now) for event in events]
+                events = [each for event in events for each in self._enriched(event, call)]
+                rows = [tracked_row(event, f"segment/{key.name}", now) for event in events]
                 judged.append(Judged(place, 0, rows[0]))
                 links += (Judged(place, 0, row) for row in rows[1:])
             except InvalidEventError as error:

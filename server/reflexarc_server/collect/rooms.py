@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute, Route
 from reflexarc_core.errors import InvalidEventError, PermissionDeniedError, ReflexArcError, StorageError, UnauthenticatedError
 from reflexarc_server.collect import email, forms, sdk, social
 from reflexarc_server.collect.front import Front, Refused
-from reflexarc_server.collect.intake import Intake
+from reflexarc_server.collect.intake import Enrich, Intake
+from reflexarc_server.enrichment.enriching import enriched
 from reflexarc_server.identity.gate import Gate
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
@@ -45,8 +46,16 @@ def front_of(parts: Parts, site: Site, gate: Gate | None = None) -> Front:
     routes = [route for make in ROUTES for route in make(parts, site)]
     rest = Starlette(routes=routes, exception_handlers={ReflexArcError: _said, Refused: _refused, 404: _nothing})
     rest.state.gate = gate
-    intake = Intake(parts, site)
+    intake = Intake(parts, site, _enriching(parts, site))
     return Front(intake.hot(), rest, LARGER, on_close=intake.commits.stop)
+
+
+def _enriching(parts: Parts, site: Site) -> Enrich | None:
+    rules = site.enrichment
+    if rules is None:
+        return None
+
+    return lambda event, call: enriched(event, call, rules, parts.switch.live.catalog)
 
 
 async def _said(request: Request, error: Exception) -> Response:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import Sentiment
-from reflexarc_server.site import crm, email, forms, sentiment, sharing, social, web, webhooks
+from reflexarc_server.enrichment.rules import Rules
+from reflexarc_server.site import crm, email, enrichment, forms, sentiment, sharing, social, web, webhooks
 from reflexarc_server.site.crm import Crm
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.forms import Forms
@@ -35,6 +36,7 @@ class Site:
     social: Social = field(default_factory=Social)
     sharing: Sharing = field(default_factory=Sharing)
     sentiment: Sentiment | None = None
+    enrichment: Rules | None = None
     folder: Path = Path()
 
 
@@ -48,6 +50,7 @@ SECTIONS: Final = {
     "social": social.read,
     "sharing": sharing.read,
     "sentiment": sentiment.read,
+    "enrichment": enrichment.read,
 }
 
 
