@@ -152,16 +152,19 @@ def test_a_lead_arrives_with_what_its_subject_did(page: Page, server: Server, cr
     wait_for(lambda: bool(crm.taken))
     website = next(iter(crm.taken.values())).body["website"]
     assert website["first_touch"] == {
-        "utm_source": "search", "referrer": "https://search.example/", "landing_page": "https://shop.example/0",
+        "source": "search", "utm_source": "search", "referrer": "https://search.example/", "landing_page": "https://shop.example/0",
         "time": T0 - 10**7,
     }  # fmt: skip
     assert website["last_touch"] == {
-        "utm_source": "letter", "utm_campaign": "spring", "landing_page": "https://shop.example/1",
+        "source": "letter", "utm_source": "letter", "utm_campaign": "spring", "landing_page": "https://shop.example/1",
         "time": T0 - 10**7 + 600_000,
     }  # fmt: skip
     assert (website["pages_seen"], website["active_s"]) == (3, 16.75)
     assert website["pages"] == [f"https://shop.example/{number}" for number in (2, 1, 0)]
-    assert website["session"] == {"session_id": "s1", "begin_time": T0 - 10**7 + 600_000, "pages_seen": 2}
+    assert website["session"] == {
+        "session_id": "s1", "begin_time": T0 - 10**7 + 600_000, "end_time": T0 - 10**7 + 660_000, "pages_seen": 2,
+        "active_s": 12.25, "landing_page": "https://shop.example/1", "last_page": "https://shop.example/2",
+    }  # fmt: skip
     assert website["device"] == {"device_class": "mobile"}
 
 

@@ -52,7 +52,7 @@ class _Forms:
         self._parts = parts
         self._forms = site.forms
         self._callers = Callers(site.web)
-        self._leads = Leads(parts)
+        self._leads = Leads(parts, site.enrichment.internal if site.enrichment is not None else frozenset())
         for form in site.forms.values():
             for missing in sorted(set(form.to) - parts.outbox.channels):
                 hint = f"the site has: {', '.join(sorted(parts.outbox.channels)) or 'none'}"

@@ -47,8 +47,10 @@ class Submission:
 class Leads:
     """One server's."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, internal: frozenset[str] = frozenset()) -> None:
+        """internal: domains of the site's own, from which nobody comes as from outside."""
         self._parts = parts
+        self._internal = internal
 
     def take(self, given: Submission) -> Filled:
         """Judge and keep a submission; durable when this returns. Raises StorageError."""
@@ -74,7 +76,9 @@ class Leads:
     def _body(self, given: Submission, filled: Filled, lead_id: str, subject: str, state: str) -> dict[str, Any]:
         """A lead as it is kept and as it goes out."""
         consents = {each.consent: bool(filled.values.get(each.name)) for each in given.form.fields if each.consent}
-        website = website_of(self._parts.store, self._parts.links, subject) if state == COMPLETE else {}
+        website: dict[str, Any] = {}
+        if state == COMPLETE:
+            website = website_of(self._parts.store, self._parts.links, subject, self._internal)
         return {
             "kind": "lead", "lead_id": lead_id, "state": state, "form_id": given.form.form_id, "form_type": given.form.form_type,
             "time": given.time, "subject": subject, "page_url": given.page_url, "values": dict(filled.values),

@@ -7,52 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from reflexarc_core.event import Event
 from reflexarc_core.record import EventInput
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_from_proto
+from reflexarc_server.enrichment.visits import Arrival, Visit, active_s_of, arrival_of, is_page, visits_of
 from reflexarc_server.links import Links
 from reflexarc_server.store.port import Store
 
 PAGES_MAX: Final = 20
-_UTM: Final = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 _DEVICE: Final = ("device_class", "screen", "locale", "app_version")
-_PAGES: Final = ("page_view", "content_view")
 
 
-def website_of(store: Store, links: Links, subject: str) -> dict[str, Any]:
+def website_of(store: Store, links: Links, subject: str, internal: frozenset[str] = frozenset()) -> dict[str, Any]:
     """`first_touch`, `last_touch`, `pages_seen`, `pages`, `active_s`, `session`, `device` of a subject; what is not known is
     left out.
 
-    A touch has the UTM parameters, `referrer`, `landing_page` and `time` (ms) of the page view by which a visit began from
-    outside; the last one is the newest that names a source, or the newest at all. Times are seconds where the name ends in _s.
+    A touch has `medium` and `source`, the UTM parameters, `referrer`, `landing_page` and `time` (ms) of a page view that came
+    from outside; the first is the first view at all. `session` is the newest visit. Times are seconds where a name ends in _s.
+    internal: domains of the site's own.
     """
     person = links.canonical(subject)
     members = list(dict.fromkeys((*links.members(person), subject)))
     events = sorted(_events(store, members), key=lambda event: (event.event_time, event.event_id))
-    return summed(events)
+    return summed(events, internal)
 
 
-def summed(events: Sequence[Event]) -> dict[str, Any]:
+def summed(events: Sequence[Event], internal: frozenset[str] = frozenset()) -> dict[str, Any]:
     """As `website_of`, of these events in the order in which they happened."""
-    views = [event for event in events if event.event_type in _PAGES and event.properties.get("page_url")]
+    views = [event for event in events if is_page(event)]
     said: dict[str, Any] = {}
     if views:
-        touches = [view for view in views if _is_touch(view)]
-        said["first_touch"] = _touch(views[0])
-        said["last_touch"] = _touch(touches[-1] if touches else views[0])
+        arrivals = [(view, arrival_of(view, internal)) for view in views]
+        touches = [each for each in arrivals if each[1].is_from_outside]
+        said["first_touch"] = _touch(*arrivals[0])
+        said["last_touch"] = _touch(*(touches[-1] if touches else arrivals[0]))
         said["pages_seen"] = len(views)
         said["pages"] = list(dict.fromkeys(str(view.properties["page_url"]) for view in reversed(views)))[:PAGES_MAX]
-        # A page view has no time where the page tells it when it is left.
-        seconds = (event.properties.get("time_on_page") for event in events if event.event_type in (*_PAGES, "page_leave"))
-        said["active_s"] = round(sum(float(one) for one in seconds if isinstance(one, (int, float))), 3)
-    session = next((str(event.context["session_id"]) for event in reversed(events) if event.context.get("session_id")), "")
-    if session:
-        its = [event for event in events if event.context.get("session_id") == session]
-        pages = sum(event.event_type in _PAGES for event in its)
-        said["session"] = {"session_id": session, "begin_time": its[0].event_time, "pages_seen": pages}
+        said["active_s"] = active_s_of(events)
+    visits = visits_of(events, internal)
+    # The form itself, sent long after the last page, is no visit to tell of.
+    newest = max((visit for visit in visits if visit.session_id or visit.pages), key=lambda one: one.end_time, default=None)
+    if newest is not None:
+        said["session"] = _session(newest)
     device: dict[str, Any] = {}
     for event in events:
         device |= {name: event.context[name] for name in _DEVICE if event.context.get(name)}
@@ -61,17 +59,19 @@ def summed(events: Sequence[Event]) -> dict[str, Any]:
     return said
 
 
-def _is_touch(view: Event) -> bool:
-    """Whether a page view came from outside: it names a campaign, or a referrer of another host."""
-    if any(view.properties.get(name) for name in _UTM):
-        return True
-    referrer = str(view.properties.get("referrer") or "")
-    return bool(referrer) and urlsplit(referrer).netloc != urlsplit(str(view.properties["page_url"])).netloc
+def _session(visit: Visit) -> dict[str, Any]:
+    said = {
+        "session_id": visit.session_id, "begin_time": visit.begin_time, "end_time": visit.end_time, "pages_seen": visit.pages,
+        "active_s": visit.active_s, "landing_page": visit.first_page, "last_page": visit.last_page,
+    }  # fmt: skip
+    return {name: value for name, value in said.items() if value != ""}
 
 
-def _touch(view: Event) -> dict[str, Any]:
-    said: dict[str, Any] = {name: view.properties[name] for name in (*_UTM, "referrer") if view.properties.get(name)}
-    return {**said, "landing_page": view.properties["page_url"], "time": view.event_time}
+def _touch(view: Event, arrival: Arrival) -> dict[str, Any]:
+    medium, source = arrival.channel
+    said = {"medium": medium, "source": source, **arrival.campaign, "referrer": arrival.referrer}
+    known = {name: value for name, value in said.items() if value}
+    return {**known, "landing_page": view.properties["page_url"], "time": view.event_time}
 
 
 def _events(store: Store, members: Sequence[str]) -> list[Event]:
