@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from reflexarc_core.errors import InvalidEventError, ReflexArcError, StorageError
 from reflexarc_core.event import Event
 from reflexarc_server.email.address import host_of, location, merged
+from reflexarc_server.email.arriving import Arrivals
 from reflexarc_server.email.gateway import Watch
 from reflexarc_server.email.happening import SOURCE, Asked, Happenings, unsubscribed
 from reflexarc_server.email.token import CLICK, CLICK_ID, OPEN, UNSUBSCRIBE, ExpiredTokenError, Mark, Signer
@@ -64,6 +65,14 @@ def routes(parts: Parts, site: Site) -> list[BaseRoute]:
         Route("/u/{token}", answers.ask, methods=["GET"]),
         Route("/u/{token}", answers.unsubscribe, methods=["POST"]),
     ]
+
+
+def arrivals_of(site: Site) -> Arrivals | None:
+    """What reads the click ids that come back to the site's pages; None where links get none."""
+    rule = site.email.click_id
+    if not site.email.is_on or rule is None:
+        return None
+    return Arrivals(site.email.signer(), rule, lambda agent: bool(read_user_agent(agent).bot))
 
 
 class Answers:

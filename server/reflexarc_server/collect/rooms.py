@@ -5,7 +5,7 @@ Owns the table and what an error becomes on HTTP: one JSON object, `{"error": CO
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -14,7 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import InvalidEventError, PermissionDeniedError, ReflexArcError, StorageError, UnauthenticatedError
+from reflexarc_core.event import Event
 from reflexarc_server.collect import email, forms, sdk, social
+from reflexarc_server.collect.callers import Call
+from reflexarc_server.collect.email import arrivals_of
 from reflexarc_server.collect.front import Front, Refused
 from reflexarc_server.collect.intake import Enrich, Intake
 from reflexarc_server.enrichment.enriching import enriched
@@ -51,11 +54,16 @@ def front_of(parts: Parts, site: Site, gate: Gate | None = None) -> Front:
 
 
 def _enriching(parts: Parts, site: Site) -> Enrich | None:
-    rules = site.enrichment
-    if rules is None:
-        return None
+    """What a web event goes through: click ids first, so that nothing behind sees one."""
+    rules, arrivals = site.enrichment, arrivals_of(site)
+    if arrivals is None:
+        return None if rules is None else lambda event, call: enriched(event, call, rules, parts.switch.live.catalog)
 
-    return lambda event, call: enriched(event, call, rules, parts.switch.live.catalog)
+    def enrich(event: Event, call: Call) -> Sequence[Event]:
+        first, *more = arrivals.taken(event, call.user_agent, parts.clock.now_ms())
+        return ((first,) if rules is None else enriched(first, call, rules, parts.switch.live.catalog)) + tuple(more)
+
+    return enrich
 
 
 async def _said(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ is added. Pure; must never raise for what a sender sent.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -61,7 +61,7 @@ def enrich(event: Event, call: _Call, rules: Rules, catalog: Catalog) -> Event:
     return dataclasses.replace(event, properties=properties, context=context)
 
 
-def enriched(event: Event, call: _Call, rules: Rules, catalog: Catalog) -> Sequence[Event]:
+def enriched(event: Event, call: _Call, rules: Rules, catalog: Catalog) -> tuple[Event, ...]:
     """The event as `enrich` has it, and behind a view of a page that a rule says is a piece of content the view of that piece,
     which feeds interest. A page that names its content itself tells of that view itself."""
     found = enrich(event, call, rules, catalog)
