@@ -56,11 +56,11 @@ def site() -> Site:
     return site_of(parse(SITE, "site.yaml"), Path())
 
 
-def started(folder: Path, crm: Receiver, clock: ManualClock | None = None) -> Server:
+def started(folder: Path, crm: Receiver, clock: ManualClock | None = None, its_site: Site | None = None) -> Server:
     """A server of its own."""
     return start_server(
-        folder, "127.0.0.1:0", catalog(), clock or ManualClock(T0), insecure=True, http=HttpOptions("127.0.0.1", 0), site=site(),
-        channels=[crm],
+        folder, "127.0.0.1:0", catalog(), clock or ManualClock(T0), insecure=True, http=HttpOptions("127.0.0.1", 0),
+        site=its_site or site(), channels=[crm],
     )  # fmt: skip
 
 

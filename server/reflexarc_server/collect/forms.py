@@ -10,6 +10,7 @@ import html
 import json
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import is_storable
-from reflexarc_server.collect.callers import Callers
+from reflexarc_server.collect.callers import Callers, is_proven
 from reflexarc_server.collect.front import Refused
 from reflexarc_server.collect.identities import ID_LENGTH_MAX
 from reflexarc_server.collect.times import corrected
@@ -34,6 +35,7 @@ from reflexarc_server.site.forms import Form
 
 FIELDS_MAX: Final = 200
 _JSON: Final = "application/json"
+_OWN: Final = ("key", "id", "anonymous_id", "known_id", "known_proof")
 _PLAIN: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -52,7 +54,8 @@ class _Forms:
         self._parts = parts
         self._forms = site.forms
         self._callers = Callers(site.web)
-        self._leads = Leads(parts, site.enrichment.internal if site.enrichment is not None else frozenset())
+        internal = site.enrichment.internal if site.enrichment is not None else frozenset()
+        self._leads = Leads(parts, internal, site.identity.secret)
         for form in site.forms.values():
             for missing in sorted(set(form.to) - parts.outbox.channels):
                 hint = f"the site has: {', '.join(sorted(parts.outbox.channels)) or 'none'}"
@@ -85,6 +88,7 @@ class _Forms:
             form, key.name, _id(given, "id") or secrets.token_hex(16), _id(given, "anonymous_id"), given["values"],
             _url(given.get("page_url") or (request.headers.get("referer", "") if is_plain else "")),
             corrected(float(time), 0, now) if isinstance(time, (int, float)) else now, given.get("partial") is True, language,
+            _id(given, "known_id"), partial(is_proven, key, proof=_id(given, "known_proof")),
         )  # fmt: skip
         filled = await run_in_threadpool(self._leads.take, submission)
         errors = {} if filled.is_spam else dict(filled.errors)
@@ -113,7 +117,7 @@ async def _body(request: Request, kind: str) -> dict[str, Any]:
 
 
 async def _plain(request: Request) -> dict[str, Any]:
-    """A posted form: its own fields, and `_key`, `_id`, `_anonymous_id` in hidden ones."""
+    """A posted form: its own fields, and `_key`, `_id`, `_anonymous_id`, `_known_id`, `_known_proof` in hidden ones."""
     try:
         async with request.form(max_files=0, max_fields=FIELDS_MAX) as posted:
             values = {name: value for name, value in posted.items() if isinstance(value, str)}
@@ -121,7 +125,7 @@ async def _plain(request: Request) -> dict[str, Any]:
         raise
     except Exception:  # whatever a parser says of hostile bytes
         raise Refused(400, "no_form", "post the form's fields, without files") from None
-    return {name: values.pop(f"_{name}", "") for name in ("key", "id", "anonymous_id")} | {"values": values}
+    return {name: values.pop(f"_{name}", "") for name in _OWN} | {"values": values}
 
 
 def _id(given: Mapping[str, Any], name: str) -> str:

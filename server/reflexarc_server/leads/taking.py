@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from reflexarc_core.event import CONSENT, IDENTIFY, Event, Value
+from reflexarc_core.event import CONSENT, Event, Value
 from reflexarc_server.channels import Outgoing
+from reflexarc_server.collect.identifying import identify_by
 from reflexarc_server.forms import Filled, judge
 from reflexarc_server.leads.website import website_of
 from reflexarc_server.parts import Parts
@@ -31,7 +32,8 @@ _encode: Final = msgspec.json.Encoder().encode
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What came. source: the write key's name. submission_id: its sender's own, the same when it is sent again. anonymous_id:
-    the browser's, empty for none. time: ms by the server's clock, when it was sent. partial: it was left unsent."""
+    the browser's, empty for none. time: ms by the server's clock, when it was sent. partial: it was left unsent.
+    known_id: who is signed in there, empty for nobody. proves: whether the page may say that its visitor is this one."""
 
     form: Form
     source: str
@@ -42,15 +44,18 @@ class Submission:
     time: int
     partial: bool
     language: str
+    known_id: str = ""
+    proves: Callable[[str], bool] = lambda claimed: True
 
 
 class Leads:
     """One server's."""
 
-    def __init__(self, parts: Parts, internal: frozenset[str] = frozenset()) -> None:
-        """internal: domains of the site's own, from which nobody comes as from outside."""
+    def __init__(self, parts: Parts, internal: frozenset[str] = frozenset(), secret: bytes = b"") -> None:
+        """internal: domains of the site's own, from which nobody comes as from outside. secret: of known ids by an address."""
         self._parts = parts
         self._internal = internal
+        self._secret = secret
 
     def take(self, given: Submission) -> Filled:
         """Judge and keep a submission; durable when this returns. Raises StorageError."""
@@ -59,7 +64,9 @@ class Leads:
         subject = f"anonymous:{given.anonymous_id or lead_id}"
         state = SPAM if filled.is_spam else PARTIAL if given.partial or filled.errors else COMPLETE
         if state == COMPLETE:
-            self._parts.ingest.accept(f"web/{given.anonymous_id or lead_id}", _events(given, filled, lead_id, subject))
+            self._parts.ingest.accept(
+                f"web/{given.anonymous_id or lead_id}", _events(given, filled, lead_id, subject, self._secret)
+            )
         body = self._body(given, filled, lead_id, subject, state)
         now = self._parts.clock.now_ms()
         row = LeadRow(lead_id, given.form.form_id, subject, state, _encode(body), now, now)
@@ -86,13 +93,16 @@ class Leads:
         }  # fmt: skip
 
 
-def _events(given: Submission, filled: Filled, lead_id: str, subject: str) -> list[Event]:
+def _events(given: Submission, filled: Filled, lead_id: str, subject: str, secret: bytes) -> list[Event]:
     """What happened, in order: who it is, what they allowed, what they sent. Ids are the lead's, so each is there once."""
     form, time = given.form, given.time
     events: list[Event] = []
-    known = str(filled.values.get(form.identify_by, "")).lower() if form.identify_by else ""
-    if known and given.anonymous_id:
-        events.append(Event(f"form:{lead_id}#identify", IDENTIFY, subject, time, {"known_id": known}))
+    address = str(filled.values.get(form.identify_by) or "") if form.identify_by else ""
+    if address:
+        link = identify_by(
+            given.source, given.anonymous_id, time, address=address, known_id=given.known_id, secret=secret, proves=given.proves
+        )
+        events += (link,) if link is not None else ()
     for each in form.fields:
         if each.consent:
             properties: dict[str, Value] = {"purpose": each.consent, "granted": bool(filled.values.get(each.name))}

@@ -14,10 +14,11 @@ from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, pa
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import Sentiment
 from reflexarc_server.enrichment.rules import Rules
-from reflexarc_server.site import crm, email, enrichment, forms, sentiment, sharing, social, web, webhooks
+from reflexarc_server.site import crm, email, enrichment, forms, identity, sentiment, sharing, social, web, webhooks
 from reflexarc_server.site.crm import Crm
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.forms import Forms
+from reflexarc_server.site.identity import Identity
 from reflexarc_server.site.sharing import Sharing
 from reflexarc_server.site.social import Social
 from reflexarc_server.site.web import Web
@@ -37,6 +38,7 @@ class Site:
     sharing: Sharing = field(default_factory=Sharing)
     sentiment: Sentiment | None = None
     enrichment: Rules | None = None
+    identity: Identity = field(default_factory=Identity)
     folder: Path = Path()
 
 
@@ -51,6 +53,7 @@ SECTIONS: Final = {
     "sharing": sharing.read,
     "sentiment": sentiment.read,
     "enrichment": enrichment.read,
+    "identity": identity.read,
 }
 
 
