@@ -87,6 +87,7 @@ RIGHT = {
     "standard": standard_text(),
     "automations": (ROOT / "examples" / "catalog" / "automations.yaml").read_text(),
     "journeys": (ROOT / "examples" / "catalog" / "journeys.yaml").read_text(),
+    "mail": (ROOT / "examples" / "catalog" / "mail.yaml").read_text(),
     "world": YAML,
     "cart": of_one(CART),
     "steps": of_one(FUNNEL),

@@ -181,6 +181,39 @@ def test_later_is_tried_again_and_never_is_a_bounce(channel: SmtpChannel, postbo
     assert (postbox.mails, served.events("email_sent")) == ([], [])
 
 
+def test_who_has_no_mailbox_gets_no_mail_until_they_show_themselves(
+    channel: SmtpChannel, postbox: Postbox, served: Served
+) -> None:
+    accept = served.server.parts.ingest.accept
+    postbox.rcpt_answer = "550 5.1.1 no such user"
+    with pytest.raises(Refused, match="550"):
+        channel.send(_mail())
+    postbox.rcpt_answer = "250 OK"
+    opened = {"message_id": "m-0", "machine": True}
+    accept("email", [Event("o1", "email_open", "known:42", NOW + 1, opened)])
+    with pytest.raises(Refused, match="mailbox"):
+        channel.send(_mail("decision-2"))
+    assert postbox.mails == []
+    accept("email", [Event("o2", "email_open", "known:42", NOW + 2, opened | {"machine": False})])
+    channel.send(_mail("decision-3"))
+    accept("email", [Event("b2", "email_bounce", "known:42", NOW + 3, {"message_id": "m-0", "kind": "hard", "status": "5.1.1"})])
+    with pytest.raises(Refused, match="mailbox"):
+        channel.send(_mail("decision-4"))
+    accept("web/x", [Event("c1", "consent", "known:42", NOW + 4, {"purpose": "email", "granted": True})])
+    channel.send(_mail("decision-4"))
+    assert len(postbox.mails) == 2
+
+
+@pytest.mark.parametrize(("kind", "status"), [("soft", "4.2.2"), ("hard", "554"), ("hard", "5.7.1")])
+def test_a_bounce_that_is_about_one_mail_stops_no_other(
+    channel: SmtpChannel, postbox: Postbox, served: Served, kind: str, status: str
+) -> None:
+    bounce = Event("b1", "email_bounce", "known:42", NOW, {"message_id": "m-0", "kind": kind, "status": status})
+    served.server.parts.ingest.accept("email", [bounce])
+    channel.send(_mail())
+    assert len(postbox.mails) == 1
+
+
 def test_a_server_that_is_not_there_is_unreachable(channel: SmtpChannel, port: int) -> None:
     object.__setattr__(channel._smtp, "port", 1)
     with pytest.raises(Unreachable):

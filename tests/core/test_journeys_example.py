@@ -13,11 +13,11 @@ from tests.core.world import DAY, T0, Shell
 HOUR = 60
 
 
-def scene() -> Scene:
+def scene(name: str = "journeys", side: str = "edge") -> Scene:
     """The examples in place of the one trigger."""
     made = Scene("on: [page_view]\ncondition: 'true'")
-    made.catalog = build_file(ROOT / "examples" / "catalog" / "journeys.yaml")
-    made.shell = Shell(Engine(Catalog(), "edge"))
+    made.catalog = build_file(ROOT / "examples" / "catalog" / f"{name}.yaml")
+    made.shell = Shell(Engine(Catalog(), side))
     made.shell.take(CatalogInput(Moment(T0), made.catalog.digest, "", {}), made.catalog)
     return made
 
@@ -45,3 +45,18 @@ def test_each_example_does_what_its_description_says() -> None:
     assert one.tick((deadline - T0) // 60_000) == ["FIRED"]
     assert [act.action for act in one.shell.acts] == ["first_article", "second_article", "third_article", "we_miss_you"]
     one.replayed()
+
+
+def test_what_a_machine_opens_is_no_reader_and_the_second_click_is_followed_up() -> None:
+    one = scene("mail", "server")
+    mail = {"message_id": "m-1", "machine": False}
+    gateway = mail | {"machine": True}
+    assert "FIRED" not in one.event("email_open", 0, **gateway)
+    assert "FIRED" not in one.event("email_click", 0, **gateway)
+    assert one.event("email_open", 1 * HOUR, **mail) == ["FIRED"]
+    assert "FIRED" not in one.event("email_open", 2 * HOUR, **mail)
+    assert "FIRED" not in one.event("email_click", 3 * HOUR, **mail)
+    assert "FIRED" not in one.event("email_click", 4 * HOUR, **gateway)
+    assert one.event("email_click", 5 * HOUR, **mail) == ["FIRED"]
+    assert [act.action for act in one.shell.acts] == ["welcome_reader", "follow_up"]
+    assert one.shell.acts[1].payload["clicks"] == 2.0

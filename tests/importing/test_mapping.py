@@ -29,10 +29,10 @@ def test_a_shipped_mapping_fits_the_shipped_event_types(name: str) -> None:
     assert shipped.cut_time is not None
 
 
-def test_six_mappings_are_shipped() -> None:
+def test_seven_mappings_are_shipped() -> None:
     assert set(shipped_names()) == {
         "orders_online_retail", "clickstream_wikimedia_sessions", "events_ecom_synthetic", "web_events_snowplow",
-        "content_ml_latest_small", "simulated_shoppers",
+        "content_ml_latest_small", "simulated_shoppers", "email_events_fivetran",
     }  # fmt: skip
 
 

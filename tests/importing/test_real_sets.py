@@ -38,6 +38,7 @@ def imported(folder: Path) -> tuple[Path, Mapping, MemorySink, ImportResult]:
         ("clickstream_wikimedia_sessions", 63_524, 10_000, "2014-01-07T00:00:15", "2014-01-22T23:59:59", {"page_view": 63_524}),
         ("events_ecom_synthetic", 31_106, 600, "2024-01-04T11:45:38", "2024-06-29T22:02:40",
          {"page_view": 14_193, "product_interaction": 16_166, "purchase": 470, "support_ticket": 277}),
+        ("email_events_fivetran", 17, 7, "2019-11-27T17:01:55", "2020-04-06T17:45:52", {"email_open": 12, "email_click": 5}),
         ("content_ml_latest_small", 100_004, 671, "1995-01-09T11:46:49", "2016-10-16T17:57:24", {"content_view": 100_004}),
     ],
 )  # fmt: skip

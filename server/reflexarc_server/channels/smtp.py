@@ -3,7 +3,7 @@
 An action's payload has `to`, and either `template` or `title` with `html` or `text` or both; further fields fill the template,
 and `campaign` is what reports group by. Owns what each answer of a mail server means for the outbox. The message id follows from
 the outbox's key, so a message that goes out twice is one message to its reader. Must never send to who refused the site's
-purpose, nor fall back to plaintext.
+purpose or has no mailbox, nor fall back to plaintext.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class SmtpChannel:
         payload = outgoing.body.get("payload")
         fields = payload if isinstance(payload, Mapping) else {}
         now = self._parts.clock.now_ms()
-        if self._log.is_refused(subject, self._email.purpose):
-            raise Refused(f"the subject refused {self._email.purpose}")
+        why_not = self._log.why_not(subject, self._email.purpose)
+        if why_not:
+            raise Refused(why_not, hint="an open, a click, an answer or a new consent of theirs lifts a bounce")
         about = Message(
             message_id, subject, str(fields.get("campaign", outgoing.body.get("action", ""))), now, self._email.utm,
             now + self._email.links_expire_ms if self._email.links_expire_ms else 0, self._email.purpose,

@@ -6,14 +6,20 @@ Owns these look-ups. Reads the store by its port, writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from reflexarc_core.event import CONSENT, Event
 from reflexarc_core.record import EventInput
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_from_proto
+from reflexarc_server.email.happening import EMAIL_BOUNCE, EMAIL_CLICK, EMAIL_OPEN
 from reflexarc_server.email.token import event_id_prefix, sent_event_id
 from reflexarc_server.links import Links
 from reflexarc_server.store.sqlite import SqliteStore
+
+OF_THE_MAIL: Final = ("552", "554", "5.2.2", "5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
+"""How the status of a bounce begins that is about one mail (too large, held for spam), or a full mailbox, not about who reads."""
+SIGNS_OF_LIFE: Final = (EMAIL_OPEN, EMAIL_CLICK, "email_reply")
 
 
 class MailLog:
@@ -37,10 +43,23 @@ class MailLog:
         members = self._links.members(self._links.canonical(subject))
         return _events([body for _, body in self._store.events_of(members, self._store.last_seq())])
 
-    def is_refused(self, subject: str, purpose: str) -> bool:
-        """Whether the person's last word on a purpose is no. Silence is none: a trigger's purpose asks for a yes."""
-        said = [e for e in self.of_person(subject) if e.event_type == CONSENT and e.properties.get("purpose") == purpose]
-        return bool(said) and said[-1].properties.get("granted") is False
+    def why_not(self, subject: str, purpose: str) -> str:
+        """Why a person is not written to, empty when they are.
+
+        Their last word on the purpose is no (silence is none: a trigger's purpose asks for a yes), or their mailbox is not there:
+        a hard bounce, and since then neither a yes nor an open, a click or an answer.
+        """
+        refused = bounced = False
+        for event in self.of_person(subject):
+            said = event.properties
+            if event.event_type == CONSENT and said.get("purpose") == purpose:
+                refused = said.get("granted") is False
+                bounced = bounced and refused
+            elif event.event_type == EMAIL_BOUNCE and said.get("kind") == "hard":
+                bounced = bounced or not str(said.get("status", "")).startswith(OF_THE_MAIL)
+            elif event.event_type in SIGNS_OF_LIFE and said.get("machine") is not True:
+                bounced = False
+        return f"the subject refused {purpose}" if refused else "the subject's mailbox is not there" if bounced else ""
 
 
 def _events(bodies: Sequence[bytes]) -> list[Event]:
