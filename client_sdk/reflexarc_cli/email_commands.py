@@ -76,6 +76,30 @@ def path(server: str, subject: str, message_id: str, goals: tuple[str, ...], acc
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
+@email.command(short_help="What would become of inbound mails, and why. Stores nothing.")
+@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The site file: its replies section.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def route(site_file: Path, files: tuple[Path, ...]) -> None:
+    """One JSON line a mail: what it is, by which sign, what is new in it, its mood, and the rule that sends it to its queue.
+
+    Without a server's log: a token is verified, an address is not looked up.
+    """
+    from reflexarc_server.inbound.matching import NoLog
+    from reflexarc_server.inbound.taking import Taker
+    from reflexarc_server.site import read_site
+
+    site = read_site(site_file)
+    signer = site.email.signer() if site.email.is_on else None
+    taker = Taker(signer, NoLog(), site.replies, site.sentiment, site.email.purpose)
+    now = round(time.time() * 1_000)
+    for path in files:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise Misused(f"{path} cannot be read: {error.strerror}", hint="name files that hold one message each") from None
+        click.echo(json.dumps({"file": str(path), **taker.plan(content, now).to_json()}, ensure_ascii=False))
+
+
 def _read(path: Path | None) -> str:
     """The bytes as text, with every line end as it is."""
     try:

@@ -14,11 +14,12 @@ from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, pa
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import Sentiment
 from reflexarc_server.enrichment.rules import Rules
-from reflexarc_server.site import crm, email, enrichment, forms, identity, sentiment, sharing, social, web, webhooks
+from reflexarc_server.site import crm, email, enrichment, forms, identity, replies, sentiment, sharing, social, web, webhooks
 from reflexarc_server.site.crm import Crm
 from reflexarc_server.site.email import Email
 from reflexarc_server.site.forms import Forms
 from reflexarc_server.site.identity import Identity
+from reflexarc_server.site.replies import Replies
 from reflexarc_server.site.sharing import Sharing
 from reflexarc_server.site.social import Social
 from reflexarc_server.site.web import Web
@@ -31,6 +32,7 @@ class Site:
 
     web: Web = field(default_factory=Web)
     email: Email = field(default_factory=Email)
+    replies: Replies = field(default_factory=Replies)
     forms: Forms = field(default_factory=lambda: MappingProxyType({}))
     crm: tuple[Crm, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
@@ -46,6 +48,7 @@ class Site:
 SECTIONS: Final = {
     "web": web.read,
     "email": email.read,
+    "replies": replies.read,
     "forms": forms.read,
     "crm": crm.read,
     "webhooks": webhooks.read,
