@@ -5,6 +5,7 @@ Owns the option and the mapping of what may go wrong. A key never leaves the mac
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import ssl
@@ -37,6 +38,10 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
     Raises UnauthenticatedError, PermissionDeniedError, InvalidEventError as the server says, TransportError for anything else.
     """
     parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise TransportError(f"{address!r} is no address", hint="write http://127.0.0.1:8080 or https://host") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise TransportError(f"{address!r} is no address", hint="write http://127.0.0.1:8080 or https://host")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
@@ -58,6 +63,10 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
     except urllib.error.HTTPError as error:
         with error:
             raise _meant(error) from None
+    except http.client.HTTPException:
+        raise TransportError(
+            f"{parts.netloc} does not speak HTTP", hint="give the address after --http, not that of gRPC"
+        ) from None
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise TransportError(f"{parts.netloc} cannot be asked: {reason}", hint="is it serving --http there?") from None

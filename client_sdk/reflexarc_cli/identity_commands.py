@@ -29,7 +29,7 @@ OUTPUT: Final = click.option(
 HOUR_MS: Final = 3_600_000
 
 
-@click.group()
+@click.group(short_help="Make, list and revoke enrolment tokens.")
 def token() -> None:
     """Make, list and revoke enrolment tokens: with one, a new device becomes known."""
 

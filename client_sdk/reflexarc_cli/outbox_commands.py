@@ -14,7 +14,7 @@ from reflexarc_cli.store_commands import AS_JSON
 CHANNEL = click.option("--channel", default="", help="Of this channel only.")
 
 
-@click.group()
+@click.group(short_help="Messages to other systems: count, list, send again.")
 def outbox() -> None:
     """See what goes out to other systems, and send again what could not."""
 

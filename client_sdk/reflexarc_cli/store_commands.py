@@ -21,7 +21,7 @@ KEY_FILE: Final = click.option(
 AS_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group()
+@click.group(short_help="Look at a device's store, check it, mend it.")
 def store() -> None:
     """Look at a device's store, check it, mend it, copy its records out."""
 

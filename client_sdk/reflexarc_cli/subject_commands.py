@@ -12,7 +12,7 @@ from reflexarc_cli.identity_commands import SERVER, show_table
 from reflexarc_cli.store_commands import AS_JSON
 
 
-@click.group()
+@click.group(short_help="Say who is who, and erase people.")
 def subject() -> None:
     """Say who is who, and erase people, on the server and on every device."""
 

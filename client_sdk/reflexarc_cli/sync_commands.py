@@ -43,7 +43,7 @@ SERVER: Final = click.option("--server", metavar="ADDRESS", help="A server that 
 DATA: Final = click.option("--data", metavar="FOLDER", type=_PATH, help="The folder of a server that does not run.")
 
 
-@click.group()
+@click.group(short_help="Carry files between a device and its server.")
 def sync() -> None:
     """Carry what a device and its server have for each other as files, where there is no network.
 

@@ -136,7 +136,8 @@ def _no_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Mistake:
         return Mistake(file, line + 1, f"nested deeper than {DEPTH_MAX} levels")
     if "Unicode character escape" in problem:
         return Mistake(file, line + 1, "text with half a character in it", _HALF_HINT)
-    begins = text.splitlines()[line] if line < text.count("\n") + 1 and text else ""
+    lines = text.splitlines()
+    begins = lines[line] if line < len(lines) else ""  # the place may be behind the last line
     is_tab = "cannot start any token" in problem and begins[: len(begins) - len(begins.lstrip())].count("\t") > 0
     return Mistake(file, line + 1, f"this is no YAML: {problem}", "indent with spaces, never with tabs" if is_tab else "")
 

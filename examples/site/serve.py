@@ -28,6 +28,8 @@ from typing import Final
 HERE: Final = Path(__file__).resolve().parent
 PAGES: Final = HERE / "pages"
 TITLE: Final = re.compile(r"<!-- title: (.*?) -->\n")
+CONTENT: Final = re.compile(r"<!-- content: (\S+) (\S+) -->\n")
+START_S: Final = 60
 TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".pdf": "application/pdf", ".csv": "text/csv", ".wav": "audio/wav"}
 VIDEO_S: Final = 2
 
@@ -52,9 +54,10 @@ FILES: Final = {
 
 
 class Shop(BaseHTTPRequestHandler):
-    """The shop's pages. `backend`: reflexarc's origin, `integrity`: of its browser SDK."""
+    """The shop's pages. `backend`: reflexarc's origin, `sdk` and `integrity`: path and digest of its browser SDK."""
 
     backend = ""
+    sdk = ""
     integrity = ""
     protocol_version = "HTTP/1.1"
 
@@ -83,21 +86,25 @@ class Shop(BaseHTTPRequestHandler):
         return None
 
     def _page(self, text: str) -> bytes:
-        title = TITLE.match(text)
+        title, content = TITLE.search(text), CONTENT.search(text)
+        head = ""
+        if content:
+            pairs = (("content-id", content[1]), ("category", content[2]))
+            head = "".join(f'<meta name="reflexarc:{name}" content="{value}">\n' for name, value in pairs)
         words = {
-            "title": title[1] if title else "", "head": "", "body": TITLE.sub("", text), "server": self.backend,
-            "integrity": self.integrity,
+            "title": title[1] if title else "", "head": head, "body": CONTENT.sub("", TITLE.sub("", text)),
+            "server": self.backend, "sdk": self.sdk, "integrity": self.integrity,
         }  # fmt: skip
         page = (HERE / "layout.html").read_text()
         for _ in range(2):  # a page's body has words of its own
-            page = re.sub(r"\{\{(\w+)\}\}", lambda found: words[found[1]], page)
+            page = re.sub(r"\{\{(\w+)\}\}", lambda found: words.get(found[1], found[0]), page)
         return page.encode()
 
     def _policy(self) -> str:
         return (
             f"default-src 'none'; script-src 'self' {self.backend}; connect-src {self.backend}; style-src 'self'; "
             f"img-src 'self' data:; media-src 'self'; form-action 'self' {self.backend}; base-uri 'none'; "
-            "frame-ancestors 'none'; require-trusted-types-for 'script'"
+            "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types reflexarc"
         )
 
     def log_message(self, format: str, *args: object) -> None:
@@ -113,12 +120,17 @@ def start_backend(folder: Path, shop: str, port: int) -> tuple[subprocess.Popen[
         "--insecure", "--http", f"127.0.0.1:{port}", "--site", str(site), "--catalog", str(HERE / "catalog.yaml"),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
-    assert process.stderr is not None
-    for line in process.stderr:
+    # A start that hangs ends, and with it the reading below.
+    guard = threading.Timer(START_S, process.kill)
+    guard.start()
+    for line in process.stderr or ():
         print(f"  reflexarc: {line.rstrip()}", flush=True)
         if line.startswith("HTTP on "):
+            guard.cancel()
             threading.Thread(target=_drain, args=(process,), daemon=True).start()
             return process, "http://" + line.split()[-1]
+    guard.cancel()
+    process.wait()
     raise SystemExit("reflexarc did not start")
 
 
@@ -127,10 +139,11 @@ def _drain(process: subprocess.Popen[str]) -> None:
         print(f"  reflexarc: {line.rstrip()}", flush=True)
 
 
-def integrity_of(backend: str) -> str:
-    """What the browser is to hold the SDK against."""
+def sdk_of(backend: str) -> tuple[str, str]:
+    """(path, integrity) of the browser SDK: a path that always holds the same bytes, and what the browser holds them against."""
     with urllib.request.urlopen(f"{backend}/sdk/manifest.json", timeout=10) as answer:
-        return str(json.load(answer)["reflexarc.js"]["integrity"])
+        bundle = json.load(answer)["files"]["reflexarc.js"]
+    return str(bundle["path"]), str(bundle["integrity"])
 
 
 def main() -> None:
@@ -148,9 +161,13 @@ def main() -> None:
         except OSError as error:
             raise SystemExit(f"cannot listen on port {given.port}: {error.strerror}; give another --port") from None
         origin = f"http://127.0.0.1:{shop.server_port}"
-        process, Shop.backend = start_backend(folder, origin, given.backend_port)
         try:
-            Shop.integrity = integrity_of(Shop.backend)
+            process, Shop.backend = start_backend(folder, origin, given.backend_port)
+        except BaseException:
+            shop.server_close()
+            raise
+        try:
+            Shop.sdk, Shop.integrity = sdk_of(Shop.backend)
             print(f"the shop is at {origin}/", flush=True)
             for name in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(name, lambda *_: threading.Thread(target=shop.shutdown).start())

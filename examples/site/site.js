@@ -11,7 +11,7 @@
   const ask = () => dialog.showModal();
   dialog.addEventListener("close", () => {
     if (!dialog.returnValue) return;
-    remember(dialog.returnValue);
+    if (dialog.returnValue === "yes") remember("yes"); // a refusal is not written down either: it is asked again
     call("consent", { analytics: dialog.returnValue === "yes" });
   });
   document.getElementById("consent-again").addEventListener("click", ask);

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reflexarc_build.reader import build_text, check_file
-from reflexarc_build.source import MISTAKES_MAX, NODE_COUNT_MAX, SourceError
+from reflexarc_build.source import MISTAKES_MAX, NODE_COUNT_MAX, SourceError, parse
 from reflexarc_core.catalog import Catalog
 
 SECONDS_MAX = 10.0
@@ -110,3 +110,9 @@ def test_memory_stays_bounded() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < BYTES_MAX
+
+
+@pytest.mark.parametrize("text", ["web: [\n", "a: {b: 1\n", "a: 'b\n", "[\n\n"])
+def test_a_source_that_ends_too_soon_is_a_mistake_with_a_line(text: str) -> None:
+    with pytest.raises(SourceError, match=r"broken\.yaml:\d+: this is no YAML"):
+        parse(text, "broken.yaml")

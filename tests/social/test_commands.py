@@ -45,6 +45,13 @@ def test_an_operators_day(server: Server, channels: dict[str, Receiver], local: 
     assert "reflexarc social queue" in str(wrong.exception)
 
 
+@pytest.mark.parametrize(("address", "said"), [("", "does not speak HTTP"), ("http://127.0.0.1:notaport", "is no address")])
+def test_an_address_of_something_else_is_one_clear_line(server: Server, address: str, said: str) -> None:  # noqa: F811
+    result = run("cases", "--http", address or server.address, "--insecure")
+    assert isinstance(result.exception, ReflexArcError)
+    assert said in str(result.exception)
+
+
 def test_a_key_never_goes_out_in_plaintext() -> None:
     refused = run("cases", "--http", "http://go.shop.example")
     assert isinstance(refused.exception, ReflexArcError)

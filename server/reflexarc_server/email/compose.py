@@ -90,7 +90,10 @@ class Templates:
                 if path.suffix in (".html", ".txt", ".subject"):
                     self._texts[path.name] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            raise DefinitionError(f"the templates in {folder} cannot be read", hint="UTF-8 files: NAME.subject, .html") from None
+            raise DefinitionError(
+                f"email: templates: {folder} cannot be read",
+                hint="a folder of UTF-8 files, NAME.subject, NAME.html, NAME.txt; without templates, leave the setting out",
+            ) from None
 
     def filled(self, name: str, fields: Mapping[str, Any]) -> tuple[str, str, str]:
         """(title, html, text) of a template. Raises InvalidEventError when it is not there, or a field has no value."""

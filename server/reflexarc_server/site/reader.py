@@ -84,5 +84,6 @@ def site_of(root: Node, folder: Path) -> Site:
         if node is not None:
             said[name] = read(node, mistakes)
     reading.finish()
+    mistakes.found.sort(key=lambda mistake: mistake.line)
     mistakes.raise_if_any()
     return Site(**said, folder=folder)
