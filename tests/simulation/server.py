@@ -25,6 +25,8 @@ from reflexarc_proto.sync_file import verified
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.v1 import sync_file_pb2
 from reflexarc_proto.wire import record_from_proto
+from reflexarc_server.channels.acting import Acting
+from reflexarc_server.channels.outbox import Outbox
 from reflexarc_server.deliveries import Deliveries
 from reflexarc_server.distribution import Distribution
 from reflexarc_server.down import Down
@@ -144,11 +146,15 @@ class SimulatedServer:
         self.switch = Switch(self.store, self.distribution, self, catalog)
         links = Links(self.store, self)
         deliveries = Deliveries(self.store, links, lambda installation: None)
-        self.fold = self.parts.fold(self.store, self.distribution, self, deliveries, links)
+        acting = Acting(Outbox(self.store, self), self.store)
+        self.fold = self.parts.fold(self.store, self.distribution, self, deliveries, links, acting)
         erasures = Erasures(self.store, links, self, lambda installation: None, self.fold.wake)
         leases = Leases(self.store, links, self.switch)
         gates = (erasures, deliveries, leases)
-        self.ingest = self.parts.ingest(self.store, self, lambda: self.switch.live.catalog, self.fold.wake, gates=gates)
+        self.ingest = self.parts.ingest(
+            self.store, self, lambda: self.switch.live.catalog, self.fold.wake, gates=gates,
+            admit_events=erasures.admit_events, on_handed=deliveries.acknowledge,
+        )  # fmt: skip
         self.down = Down(self.fold.values, deliveries, erasures, leases, self.switch, self, lambda installation: None)
         answering = Answering(self.store, self.distribution, self.switch, self, self.down.pull, lambda: 0)
         self.files = SyncFiles(Uploads(self.folder), Unsigned(), self.store, self.ingest, answering)  # type: ignore[arg-type]
@@ -302,7 +308,8 @@ class Refold(Fold):
 
     def __init__(self, store: SqliteStore, distribution: Distribution, clock: Any) -> None:
         links = Links(store, clock)
-        super().__init__(store, distribution, clock, Deliveries(store, links, lambda installation: None), links)
+        deliveries = Deliveries(store, links, lambda installation: None)
+        super().__init__(store, distribution, clock, deliveries, links, Acting(Outbox(store, clock), store))
         self._engine = self.engine = Engine(Catalog(), "server", State())
         self._cursor = 0
         self.decided: set[tuple[str, int]] = set()
