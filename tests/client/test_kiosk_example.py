@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,8 +31,10 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def garbage_page(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as db:  # a start reads what it needs: not every page of a file
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'log'").fetchone()
     content = bytearray(database.read_bytes())
-    page = len(content) // 4096 // 2
+    page = root - 1
     content[page * 4096 : (page + 1) * 4096] = random.Random(1).randbytes(4096)
     database.write_bytes(bytes(content))
 
