@@ -16,7 +16,7 @@ const visitor = async (options = {}) => {
   tab.on("console", (line) => /Content Security|Trusted|CORS|integrity/i.test(line.text()) && problems.push(line.text()));
   return { context, tab, requests };
 };
-const settled = (tab) => until(() => tab.evaluate(() => Object.keys(localStorage).every((name) => !name.startsWith("reflexarc.queue"))), "all is stored");
+const settled = (tab) => until(() => tab.evaluate(() => Object.keys(localStorage).every((name) => !name.startsWith("reflexarc.queue"))).catch(() => false), "all is stored");
 const picture = (tab, name) => pictures && tab.screenshot({ path: `${pictures}/${name}.png` });
 const answer = (tab, value) => tab.click(`#consent button[value=${value}]`);
 
@@ -64,8 +64,8 @@ const answer = (tab, value) => tab.click(`#consent button[value=${value}]`);
   await tab.evaluate(() => document.querySelector("[data-cta=read-on]").dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true })));
   await context.setOffline(false);
   await tab.goto(`${shop}/articles/water`);
-  await tab.evaluate(() => history.back()); // out of the back-forward cache nothing loads
-  await until(() => tab.evaluate(() => location.pathname.endsWith("/brewing")), "the page is back");
+  await tab.evaluate(() => void setTimeout(() => history.back())); // out of the back-forward cache nothing loads
+  await until(() => tab.evaluate(() => location.pathname.endsWith("/brewing")).catch(() => false), "the page is back");
   await settled(tab);
 
   await tab.goto(`${shop}/downloads`);
