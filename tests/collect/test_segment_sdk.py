@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from segment.analytics import client as analytics
 
 from reflexarc_server.app import Server
 from reflexarc_server.collect.segment import as_sent
 from tests.collect.kit import events, started
 
-analytics = pytest.importorskip("segment.analytics.client", reason="segment-analytics-python is not installed: make venv")
 AT = datetime(2026, 11, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 CONTEXT = {"ip": "203.0.113.9", "locale": "nl-NL", "page": {"url": "https://shop.example/", "referrer": None}, "active": True}
 
