@@ -39,6 +39,7 @@ REJECTED: Final = messages.VERDICT_CODE_REJECTED
 LATER: Final = messages.VERDICT_CODE_LATER
 _log = logging.getLogger(__name__)
 EVENT_KIND: Final = KIND_OF[EventInput]
+Verdicts = Iterable[messages.Verdict]
 
 
 class Refusal(NamedTuple):
@@ -224,14 +225,20 @@ class Ingest:
         return self._keep(installation, [_read_event(message) for message in request.events])
 
     @_before_the_fold
-    def accept(self, source: str, events: Sequence[Event | Refusal]) -> list[Told]:
+    def accept(
+        self,
+        source: str,
+        events: Sequence[Event | Refusal],
+        also: Callable[[Transaction, Sequence[Told]], object] = lambda transaction, told: None,
+    ) -> list[Told]:
         """Events that did not come by gRPC, a verdict for each, durable when this returns.
 
-        source: whose they are, as an installation's name. Raises InvalidEventError when there are too many at once, StorageError.
+        source: whose they are, as an installation's name. also: what belongs to them, such as a message of the outbox: done in
+        the transaction that stores them, and when it raises, nothing of it all is stored. Raises InvalidEventError when there
+        are too many at once, StorageError.
         """
-        names = messages.VerdictCode.Name
-        verdicts = self._keep(source, events).verdicts
-        return [Told(names(one.code).removeprefix("VERDICT_CODE_").lower(), one.reason) for one in verdicts]
+        verdicts = self._keep(source, events, lambda transaction, stored: also(transaction, _told(stored))).verdicts
+        return _told(verdicts)
 
     @_before_the_fold
     def commit(self, arrivals: Sequence[Arrival]) -> list[list[Told]]:
@@ -261,7 +268,12 @@ class Ingest:
             for judged in passed
         ]
 
-    def _keep(self, installation: str, events: Sequence[Event | Refusal]) -> messages.TrackResponse:
+    def _keep(
+        self,
+        installation: str,
+        events: Sequence[Event | Refusal],
+        also: Callable[[Transaction, Verdicts], object] = lambda transaction, verdicts: None,
+    ) -> messages.TrackResponse:
         now = self._clock.now_ms()
         if len(events) > RECORDS_MAX:
             raise InvalidEventError(f"{len(events)} events", hint=f"at most {RECORDS_MAX} at once")
@@ -270,6 +282,7 @@ class Ingest:
         answer = messages.TrackResponse(server_time=now)
         with self._store.transaction() as transaction:
             self._store_all(transaction, self._admitted(transaction, installation, judged, now), answer)
+            also(transaction, answer.verdicts)
         self._on_stored()
         return answer
 
@@ -308,6 +321,11 @@ class Ingest:
                 row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
                 if transaction.insert(row):
                     transaction.count("records", 1)
+
+
+def _told(verdicts: Verdicts) -> list[Told]:
+    names = messages.VerdictCode.Name
+    return [Told(names(one.code).removeprefix("VERDICT_CODE_").lower(), one.reason) for one in verdicts]
 
 
 def _read_event(message: event_pb2.Event) -> Event | Refusal:

@@ -79,7 +79,7 @@ def test_a_purchase_by_the_browser_that_followed_a_link_is_the_mails(served: Ser
         goal = {"id": "g1", "type": "purchase", "time": clock.now, "properties": {"amount": 9.5, "order_id": "o-1"}}
         assert page.send(goal)[1]["verdicts"] == [["g1", "stored"]]
         [said] = served.events("identify")
-        assert (said.subject, said.properties, said.event_id[:19]) == ("anonymous:b1", {"known_id": "42"}, "email~m-1~identify~")
+        assert (said.subject, said.properties, said.event_id[:15]) == ("anonymous:b1", {"known_id": "42"}, "web:email#link-")
         views = [event.properties for event in served.events("page_view")]
         assert [view["page_url"] for view in views] == ["https://shop.example/a?size=4#top"] * 2 + ["https://shop.example/b"]
         assert views[2]["referrer"] == "https://shop.example/a?size=4#top"

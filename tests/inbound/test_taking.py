@@ -150,6 +150,28 @@ def test_rules_choose_queue_and_channel(server: Server, desk: Receiver) -> None:
     assert post(server, mail(title="Your Invoice"))[1]["queue"] == "billing"
 
 
+def test_a_mail_and_what_a_rule_sends_on_are_stored_together_or_not_at_all(
+    server: Server, tmp_path: Path, desk: Receiver
+) -> None:
+    """A disk that fails between the two: the mail provider hears that it failed, and its next attempt does both."""
+    store = server.parts.store
+    with store.transaction() as transaction:
+        transaction.run("CREATE TRIGGER broken BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END", ())
+    body = mail(TO_US, body="This is terrible, I am very angry and disappointed!\n")
+    assert post(server, body)[0] == 503
+    assert stored(tmp_path) == []
+    with store.transaction() as transaction:
+        transaction.run("DROP TRIGGER broken", ())
+    _, told = post(server, body)
+    assert told["verdict"] == "stored"
+    wait_for(lambda: told["event_id"] in desk.taken)
+    with store.transaction() as transaction:  # long after, its key is forgotten: a copy is a copy all the same
+        transaction.run("DELETE FROM outbox", ())
+    assert post(server, body)[1]["verdict"] == "duplicate"
+    assert server.parts.outbox.counts()["desk"]["open"] == 0
+    assert len(desk.attempts) == 1
+
+
 def test_wrong_signatures_and_copies_are_refused(server: Server, tmp_path: Path, clock: ManualClock) -> None:
     body = mail(TO_US)
     good = {HEADER: signed(SECRET, NOW // 1_000, body)}

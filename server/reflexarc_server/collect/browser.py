@@ -13,8 +13,8 @@ import msgspec
 
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError
-from reflexarc_core.event import CONTEXT_TYPES, IDENTIFY, Event, EventType, PropertyType, Value, is_storable
-from reflexarc_server.collect.identities import ID_LENGTH_MAX, Source, event_id, link_id
+from reflexarc_core.event import CONTEXT_TYPES, IDENTIFY, Event, EventType, PropertyType, is_storable
+from reflexarc_server.collect.identities import ID_LENGTH_MAX, Source, event_id
 from reflexarc_server.collect.reading import Unreadable, mended, read_patient, read_quick
 from reflexarc_server.collect.rest import REST, conformed, free, packed
 from reflexarc_server.collect.times import corrected
@@ -108,13 +108,6 @@ def event_of(entry: Entry, head: Body, subject: str, source: Source, received: i
     return Event(event_id(source, its_id), event_type, subject, corrected(entry.time, head.sent, received), properties, context)
 
 
-def link_of(head: Body, source: Source, received: int) -> Event:
-    """The event that says that this browser's anonymous person is the known one."""
-    its_id = link_id(source, head.anonymous_id, head.known_id)
-    held: dict[str, Value] = {"known_id": head.known_id}
-    return Event(its_id, IDENTIFY, f"anonymous:{head.anonymous_id}", received, held)
-
-
 # -- the patient way ------------------------------------------------------------------------------------------------
 
 
@@ -146,4 +139,4 @@ def _too_many() -> Unreadable:
     return Unreadable(413, f"at most {BATCH_MAX} events and {HANDED_MAX} handed ids at once; send smaller batches")
 
 
-__all__ = ["Batch", "Body", "Entry", "Mistaken", "event_of", "link_of", "read_batch", "subject_of"]
+__all__ = ["Batch", "Body", "Entry", "Mistaken", "event_of", "read_batch", "subject_of"]

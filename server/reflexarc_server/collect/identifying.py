@@ -1,7 +1,7 @@
 """Who somebody is, by what they said of themselves or by a link that was sent to them: the one event that says so.
 
-Owns as whom an e-mail address is known, and which claim counts. What the event leads to, and how it is undone, is `links`'. Pure;
-must never put an address into an id where the site has a secret for it.
+Owns that event, as whom an e-mail address is known, and which claim counts. What the event leads to, and how it is undone, is
+`links`'. Pure; must never put an address into an id where the site has a secret for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
-from reflexarc_core.event import IDENTIFY, Event
+from reflexarc_core.event import IDENTIFY, Event, Value
 from reflexarc_server.collect.identities import Source, link_id
 
 PREFIX: Final = "email-"
@@ -22,6 +22,12 @@ def known_id_of(address: str, secret: bytes) -> str:
     without a secret the lower case itself. Two spellings that differ in case alone are one person."""
     plain = address.strip().lower()
     return f"{PREFIX}{hmac.digest(secret, plain.encode(), 'sha256').hex()[:_DIGITS]}" if secret else plain
+
+
+def joining(source: str, anonymous_id: str, known_id: str, time: int) -> Event:
+    """The event that says that a browser is a known person, one for a source, a browser and a person. time: ms."""
+    held: dict[str, Value] = {"known_id": known_id}
+    return Event(link_id(Source(source), anonymous_id, known_id), IDENTIFY, f"anonymous:{anonymous_id}", time, held)
 
 
 def identify_by(
@@ -45,5 +51,4 @@ def identify_by(
     if not anonymous_id or not claimed or not proves(claimed):
         return None
     person = known_id or known_id_of(address, secret)
-    its_id = link_id(Source(source), anonymous_id, person)
-    return Event(its_id, IDENTIFY, f"anonymous:{anonymous_id}", time, {"known_id": person})
+    return joining(source, anonymous_id, person, time)

@@ -6,6 +6,7 @@ means is `reflexarc_server.inbound`'s. Must never log what a mail says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -21,8 +22,10 @@ from reflexarc_server.email.log import MailLog
 from reflexarc_server.inbound.message import MAIL_BYTES_MAX
 from reflexarc_server.inbound.signature import check
 from reflexarc_server.inbound.taking import Plan, Taker
+from reflexarc_server.ingest import Told
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
+from reflexarc_server.store.port import Transaction
 
 PATH: Final = "/inbound/email"
 LARGER: Final = {PATH: MAIL_BYTES_MAX}
@@ -55,24 +58,22 @@ class _Inbound:
 
     def _keep(self, body: bytes, now: int) -> dict[str, Any]:
         plan = self._taker.plan(body, now)
-        told = self._parts.ingest.accept(SOURCE, list(plan.events))
-        if told[0].verdict == "rejected":
-            raise StorageError("an inbound mail was refused", hint=told[0].reason)
-        if plan.route.channel:
-            self._put(plan)
+        told = self._parts.ingest.accept(SOURCE, list(plan.events), lambda transaction, told: self._put(transaction, told, plan))
         event = plan.events[0]
         return {
             "verdict": told[0].verdict, "kind": plan.verdict.name, "event_id": event.event_id, "matched_by": plan.match.by,
             "queue": plan.route.queue, "priority": plan.route.priority,
         }  # fmt: skip
 
-    def _put(self, plan: Plan) -> None:
-        """Also for a copy: whoever stopped between the two steps before makes up for it, and the key is known for once."""
+    def _put(self, transaction: Transaction, told: Sequence[Told], plan: Plan) -> None:
+        """What a rule sends on, in the transaction that stores the mail: neither is there without the other."""
+        if told[0].verdict == "rejected":
+            raise StorageError("an inbound mail was refused", hint=told[0].reason)
+        if not plan.route.channel or told[0].verdict != "stored":
+            return
         event = plan.events[0]
         body = {
             "kind": event.event_type, "event_id": event.event_id, "subject": event.subject, "time": event.event_time,
             "properties": dict(event.properties), "rule": plan.route.rule,
         }  # fmt: skip
-        outgoing = Outgoing(plan.route.channel, event.event_id, event.subject, body, event.subject)
-        with self._parts.store.transaction() as transaction:
-            self._parts.outbox.put(transaction.run, outgoing)
+        self._parts.outbox.put(transaction.run, Outgoing(plan.route.channel, event.event_id, event.subject, body, event.subject))

@@ -26,6 +26,7 @@ from reflexarc_server.collect.browser import Body, Entry
 from reflexarc_server.collect.callers import Call, Callers, headers_of, is_proven, key_of_basic
 from reflexarc_server.collect.commits import Commits
 from reflexarc_server.collect.front import App, Receive, Refused, Scope, Send, answer
+from reflexarc_server.collect.identifying import joining
 from reflexarc_server.collect.identities import PLAIN_MAX, Source, installation_of
 from reflexarc_server.collect.reading import BODY_BYTES_MAX, Unreadable, decompressed, mended, read_patient
 from reflexarc_server.collect.times import corrected, time_of
@@ -172,7 +173,7 @@ class Intake:
         said = (key.name, head.anonymous_id, head.known_id)
         if now - self._links.get(said, 0) < LINKS_KEPT_MS:
             return None
-        return Judged(0, 0, web_row(browser.link_of(head, self._sources[key.name], now), installation, now))
+        return Judged(0, 0, web_row(joining(key.name, head.anonymous_id, head.known_id, now), installation, now))
 
     def _linked(self, head: Body, key: WriteKey, now: int) -> None:
         self._links[key.name, head.anonymous_id, head.known_id] = now

@@ -16,7 +16,8 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import CONSENT, IDENTIFY, OUTCOME, RESET, SESSION, Event, Value, is_storable
 from reflexarc_server.collect.commerce import NAMES
-from reflexarc_server.collect.identities import Source, event_id, link_id, text_of
+from reflexarc_server.collect.identifying import joining
+from reflexarc_server.collect.identities import Source, event_id, text_of
 from reflexarc_server.collect.rest import REST, SENT, check_numbers, conformed, free, joined, packed
 from reflexarc_server.collect.times import corrected, time_of
 
@@ -60,8 +61,7 @@ def events_of(message: Mapping[str, Any], call: str, source: Source, moment: Mom
     event = Event(its_id, event_type, subject, event_time, properties, _context(message.get("context")))
     if not user or not anonymous or event_type == IDENTIFY:
         return [event]
-    link = Event(link_id(source, anonymous, user), IDENTIFY, f"anonymous:{anonymous}", event_time, {"known_id": user})
-    return [event, link]
+    return [event, joining(source.name, anonymous, user, event_time)]
 
 
 def as_sent(event: Event) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Where a followed mail link ends: our own page, whose address holds the click id.
 
-Owns what of a click id is believed, that no address keeps one, and the event that joins a browser to whom the mail went to. Must
+Owns what of a click id is believed, and that no address keeps one. Must
 never let a click id into the log: whoever holds one is taken for its reader while it lasts. Does no I/O.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import re
 from collections import Counter
@@ -15,8 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from reflexarc_core.errors import InvalidEventError
-from reflexarc_core.event import IDENTIFY, Event, Value, subject_parts
-from reflexarc_server.email.token import CLICK_ID, ExpiredTokenError, Mark, Signer, event_id_prefix
+from reflexarc_core.event import Event, Value, subject_parts
+from reflexarc_server.collect.identifying import identify_by
+from reflexarc_server.email.happening import SOURCE
+from reflexarc_server.email.token import CLICK_ID, ExpiredTokenError, Mark, Signer
 from reflexarc_server.site.email import ClickId
 
 BELIEVED: Final = "believed"
@@ -42,7 +43,7 @@ class Arrivals:
 
     def taken(self, event: Event, user_agent: str, now: int) -> Sequence[Event]:
         """The event without click ids in what it says, and behind it, where the site wants it, that its browser is the person
-        the mail went to. That is said once for a mail and a browser; of a robot, or of who is known already, never. now: ms."""
+        the mail went to. That is said once for a browser and a person; of a robot, or of who is known already, never. now: ms."""
         if not any(self._rule.parameter in str(value) for value in event.properties.values()):
             return (event,)
         held = self._found.search(str(event.properties.get(_ADDRESS, "")))
@@ -51,7 +52,10 @@ class Arrivals:
         if mark is None or not self._rule.identify or not event.subject.startswith("anonymous:") or self._is_robot(user_agent):
             return (cut,)
         kind, known_id = subject_parts(mark.subject)
-        return (cut, _joined(mark.message_id, event.subject, known_id, now)) if kind == "known" else (cut,)
+        if kind != "known":
+            return (cut,)
+        link = identify_by(SOURCE, subject_parts(event.subject)[1], now, known_id=known_id)
+        return (cut,) if link is None else (cut, link)
 
     def _read(self, token: str, now: int) -> Mark | None:
         try:
@@ -73,11 +77,6 @@ class Arrivals:
             value = self._plain.sub(lambda found: found[1] if found[2] else "", value)
             return self._quoted.sub(lambda found: found[1] if found[2] else "", value)
         return [str(self._cut(item)) for item in value] if isinstance(value, list) else value
-
-
-def _joined(message_id: str, subject: str, known_id: str, time: int) -> Event:
-    browser = hashlib.sha256(subject.encode()).hexdigest()[:24]  # an id of its own would make the event's too long
-    return Event(f"{event_id_prefix(message_id)}identify~{browser}", IDENTIFY, subject, time, {"known_id": known_id})
 
 
 __all__ = ["BELIEVED", "FORGED", "OVER", "Arrivals"]
