@@ -50,7 +50,7 @@ web: $(WEB)/node_modules/.ready ## check and rebuild the bundles of the browser 
 catalog: venv ## rebuild the catalog that ships with the client
 	$(BIN)/reflexarc catalog build examples/catalog/automations.yaml -o client_sdk/reflexarc/shipped_catalog.json
 
-setup-e2e: venv $(E2E)/node_modules/.ready $(WEB)/node_modules/.ready ## what the end-to-end tests and the benchmarks' peers need (Node packages, Chromium, PostgreSQL, wrk)
+setup-e2e: venv $(E2E)/node_modules/.ready $(WEB)/node_modules/.ready ## what the end-to-end tests and the benchmarks' peers need (Node packages, Chromium, Dovecot, PostgreSQL, wrk)
 	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q postgresql; \
@@ -59,6 +59,10 @@ setup-e2e: venv $(E2E)/node_modules/.ready $(WEB)/node_modules/.ready ## what th
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q chromium; \
 	else echo "Chromium is not installed: the tests of the browser SDK need it"; fi
+	@if PATH="$$PATH:/usr/sbin" command -v dovecot >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q dovecot-imapd; \
+	else echo "Dovecot is not installed: the tests of IMAP need it"; fi
 	@if command -v wrk >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q wrk; \

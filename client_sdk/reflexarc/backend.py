@@ -171,6 +171,14 @@ class Backend:
         answer = self._channel.call(EmailServiceStub, "PrepareEmail", request, self._timeout_s)
         return {**fields(answer), "links": [fields(e) for e in answer.links], "left": [fields(e) for e in answer.left]}
 
+    def mailboxes(self) -> list[dict[str, Any]]:
+        """How the mailboxes do that the server looks through for answers, since it started. Times in ms, 0 for never."""
+        from reflexarc_proto.v1 import email_service_pb2 as messages
+        from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceStub
+
+        answer = self._channel.call(EmailServiceStub, "ListMailboxes", messages.ListMailboxesRequest(), self._timeout_s)
+        return [{**fields(one), "set_aside": [fields(mail) for mail in one.set_aside]} for one in answer.mailboxes]
+
     def status(self) -> dict[str, Any]:
         """Counts and states of the server."""
         from reflexarc_proto.v1 import admin_service_pb2 as messages

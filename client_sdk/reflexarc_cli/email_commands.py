@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from reflexarc_cli.access import Access, with_access
-from reflexarc_cli.identity_commands import SERVER
+from reflexarc_cli.identity_commands import SERVER, show_table
 from reflexarc_cli.misuse import Misused
+from reflexarc_cli.store_commands import AS_JSON
 
 
 @click.group()
@@ -74,6 +75,28 @@ def path(server: str, subject: str, message_id: str, goals: tuple[str, ...], acc
     found = backend.email_paths(subject, message_id, goals)
     backend.close()
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@email.command(short_help="How the mailboxes do that a server looks through.")
+@SERVER
+@AS_JSON
+@with_access
+def mailboxes(server: str, as_json: bool, access: Access) -> None:
+    """Mails taken in and set aside since the server started, the last look (ms), and why a mailbox cannot be looked through.
+
+    Ends with 1 when one of them cannot be.
+    """
+    backend = access.backend(server)
+    found = backend.mailboxes()
+    backend.close()
+    columns = ("name", "taken_count", "duplicate_count", "set_aside_count", "round_time", "failure_count", "reason")
+    show_table(found, columns, as_json)
+    if not as_json:
+        for mailbox in found:
+            for mail in mailbox["set_aside"]:
+                click.echo(f"{mailbox['name']}: {mail['key']} is set aside: {mail['reason']}")
+    if any(mailbox["failure_count"] for mailbox in found):
+        raise click.exceptions.Exit(1)
 
 
 @email.command(short_help="What would become of inbound mails, and why. Stores nothing.")

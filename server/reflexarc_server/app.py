@@ -50,6 +50,7 @@ from reflexarc_server.identity import Identity, open_identity
 from reflexarc_server.identity.credential import LIFE_MS
 from reflexarc_server.identity.gate import Gate
 from reflexarc_server.identity.limits import Limits
+from reflexarc_server.inbound.polling import Poller, pollers_of
 from reflexarc_server.interceptors import MESSAGE_BYTES_MAX, CallInterceptor
 from reflexarc_server.loop import Loop
 from reflexarc_server.parts import Parts, put_together
@@ -98,9 +99,11 @@ class Server:
         loop: Loop,
         pool: ThreadPoolExecutor,
         http: HttpServer | None = None,
+        pollers: Sequence[Poller] = (),
     ) -> None:
         self.address: Final = address
         self.http: Final = http
+        self.pollers: Final = tuple(pollers)
         self.identity: Final = identity
         self.parts: Final = parts
         self._control = control
@@ -116,6 +119,8 @@ class Server:
             return
         if self.http is not None:
             self.http.stop()
+        for poller in self.pollers:
+            poller.stop()
         self._control.end_all()
         self._loop.run(self._health.enter_graceful_shutdown())
         self._loop.run(self._grpc.stop(STOP_GRACE_S))
@@ -178,12 +183,13 @@ def start_server(
         parts = put_together(data, store, identity.registry, catalog, clock, control.hint)
         for channel in (*channels, *configured(parts, site or Site())):
             parts.outbox.add(channel)
+        pollers = pollers_of(parts, site or Site())
         healthy = health.aio.HealthServicer()
 
         async def served() -> tuple[grpc.aio.Server, int]:
             grpc_server = _grpc_server(pool, identity.gate, parts.ingest.read)
             _register(grpc_server, parts, control, identity, Admission(records_per_s))
-            emails = EmailServicer(parts, (site or Site()).email)
+            emails = EmailServicer(parts, (site or Site()).email, pollers)
             email_service_pb2_grpc.add_EmailServiceServicer_to_server(emails, grpc_server)
             await _register_health(grpc_server, healthy)
             return grpc_server, _bind(grpc_server, host, port, credentials)
@@ -208,7 +214,9 @@ def start_server(
     parts.fold.start()
     parts.fold.wake()
     loop.run(grpc_server.start())
-    return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool, served_http)
+    for poller in pollers:
+        poller.start()
+    return Server(f"{host}:{bound}", parts, identity, control, grpc_server, healthy, loop, pool, served_http, pollers)
 
 
 def _serve_http(parts: Parts, site: Site, options: HttpOptions, gate: Gate) -> HttpServer:

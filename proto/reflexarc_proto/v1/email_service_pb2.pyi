@@ -338,3 +338,126 @@ class GetEmailPathResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetEmailPathResponse: _TypeAlias = GetEmailPathResponse  # noqa: Y015
+
+@_typing.final
+class ListMailboxesRequest(_message.Message):
+    """No choice to make."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMailboxesRequest: _TypeAlias = ListMailboxesRequest  # noqa: Y015
+
+@_typing.final
+class MailSetAside(_message.Message):
+    """A mail that could not be taken in and was set aside. What is in it is not told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its file below the maildir, or its UID."""
+    reason: _builtins.str
+    """Why."""
+    time: _builtins.int
+    """When, ms since the Unix epoch."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailSetAside: _TypeAlias = MailSetAside  # noqa: Y015
+
+@_typing.final
+class MailboxStatus(_message.Message):
+    """One mailbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TAKEN_COUNT_FIELD_NUMBER: _builtins.int
+    DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
+    SET_ASIDE_COUNT_FIELD_NUMBER: _builtins.int
+    SET_ASIDE_FIELD_NUMBER: _builtins.int
+    ROUND_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As the site file calls it."""
+    taken_count: _builtins.int
+    """Mails that became events."""
+    duplicate_count: _builtins.int
+    """Mails that had become events before, such as by the webhook."""
+    set_aside_count: _builtins.int
+    """Mails that were set aside."""
+    round_time: _builtins.int
+    """When it was looked through last, ms since the Unix epoch; 0 for never."""
+    failure_count: _builtins.int
+    """Rounds in a row that failed; 0 when it is well."""
+    reason: _builtins.str
+    """Why the last of them failed; empty when it is well."""
+    @_builtins.property
+    def set_aside(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailSetAside]:
+        """The last of them, at most 20, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        taken_count: _builtins.int = ...,
+        duplicate_count: _builtins.int = ...,
+        set_aside_count: _builtins.int = ...,
+        set_aside: _abc.Iterable[Global___MailSetAside] | None = ...,
+        round_time: _builtins.int = ...,
+        failure_count: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "failure_count", b"failure_count", "name", b"name", "reason", b"reason", "round_time", b"round_time", "set_aside", b"set_aside", "set_aside_count", b"set_aside_count", "taken_count", b"taken_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MailboxStatus: _TypeAlias = MailboxStatus  # noqa: Y015
+
+@_typing.final
+class ListMailboxesResponse(_message.Message):
+    """Every mailbox of the site."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAILBOXES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def mailboxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MailboxStatus]:
+        """In the order of the site file."""
+
+    def __init__(
+        self,
+        *,
+        mailboxes: _abc.Iterable[Global___MailboxStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mailboxes", b"mailboxes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMailboxesResponse: _TypeAlias = ListMailboxesResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class EmailServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
                 _registered_method=True)
+        self.ListMailboxes = channel.unary_unary(
+                '/reflexarc.v1.EmailService/ListMailboxes',
+                request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesResponse.FromString,
+                _registered_method=True)
 
 
 class EmailServiceServicer:
@@ -65,6 +70,13 @@ class EmailServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMailboxes(self, request, context):
+        """How the mailboxes do that the server looks through for answers, since it started.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmailServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_EmailServiceServicer_to_server(servicer, server):
                     servicer.GetEmailPath,
                     request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.SerializeToString,
+            ),
+            'ListMailboxes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMailboxes,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class EmailService:
             '/reflexarc.v1.EmailService/GetEmailPath',
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMailboxes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.EmailService/ListMailboxes',
+            reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class EmailServiceStub:
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]
     """The way from a mail to what came of it, of a person or of one mail."""
+    ListMailboxes: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]
+    """How the mailboxes do that the server looks through for answers, since it started."""
 
 @_typing.type_check_only
 class EmailServiceAsyncStub(EmailServiceStub):
@@ -47,6 +49,8 @@ class EmailServiceAsyncStub(EmailServiceStub):
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _aio.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]  # type: ignore[assignment]
     """The way from a mail to what came of it, of a person or of one mail."""
+    ListMailboxes: _aio.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]  # type: ignore[assignment]
+    """How the mailboxes do that the server looks through for answers, since it started."""
 
 class EmailServiceServicer(metaclass=_abc_1.ABCMeta):
     """Mail made ready to be sent, and what came of it. Served where the site file has an email section."""
@@ -66,5 +70,13 @@ class EmailServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_email_service_pb2.GetEmailPathResponse, _abc.Awaitable[_email_service_pb2.GetEmailPathResponse]]:
         """The way from a mail to what came of it, of a person or of one mail."""
+
+    @_abc_1.abstractmethod
+    def ListMailboxes(
+        self,
+        request: _email_service_pb2.ListMailboxesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_email_service_pb2.ListMailboxesResponse, _abc.Awaitable[_email_service_pb2.ListMailboxesResponse]]:
+        """How the mailboxes do that the server looks through for answers, since it started."""
 
 def add_EmailServiceServicer_to_server(servicer: EmailServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

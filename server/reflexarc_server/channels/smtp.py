@@ -160,7 +160,8 @@ class _Conversation:
         sock = self._connection.sock if self._connection is not None else None
         if sock is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not TLS's own, which takes the encryption away before it ends the connection.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
                 return  # it is over already
 

@@ -44,6 +44,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
         "reflexarc.v1.EmailService": {
             "PrepareEmail": f"{INGEST} {ADMIN}",  # whoever sends mail also says what came of it
             "GetEmailPath": f"{READ} {ADMIN}",
+            "ListMailboxes": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,

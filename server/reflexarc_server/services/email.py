@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 
 from reflexarc_core.errors import DefinitionError, InvalidEventError
@@ -11,6 +13,7 @@ from reflexarc_proto.wire import subject_from_proto, subject_to_proto
 from reflexarc_server.email.log import MailLog
 from reflexarc_server.email.path import GOALS, MailPath, paths_of
 from reflexarc_server.email.prepare import Message, Preparer
+from reflexarc_server.inbound.polling import MailboxStatus, Poller
 from reflexarc_server.parts import Parts
 from reflexarc_server.site.email import Email
 
@@ -18,7 +21,8 @@ from reflexarc_server.site.email import Email
 class EmailServicer(EmailServiceServicer):
     """See the contract."""
 
-    def __init__(self, parts: Parts, section: Email) -> None:
+    def __init__(self, parts: Parts, section: Email, pollers: Sequence[Poller] = ()) -> None:
+        self._pollers = pollers
         self._clock = parts.clock
         self._section = section
         self._log = MailLog(parts.store, parts.links)
@@ -52,6 +56,24 @@ class EmailServicer(EmailServiceServicer):
             subject = known[0].subject
         found = paths_of(self._log.of_person(subject), request.message_id, tuple(request.goals) or GOALS)
         return messages.GetEmailPathResponse(paths=[_encode(path) for path in found])
+
+    def ListMailboxes(
+        self, request: messages.ListMailboxesRequest, context: grpc.ServicerContext
+    ) -> messages.ListMailboxesResponse:
+        return messages.ListMailboxesResponse(mailboxes=[_status(poller.status) for poller in self._pollers])
+
+
+def _status(found: MailboxStatus) -> messages.MailboxStatus:
+    return messages.MailboxStatus(
+        name=found.name,
+        taken_count=found.taken_count,
+        duplicate_count=found.duplicate_count,
+        set_aside_count=found.set_aside_count,
+        set_aside=[messages.MailSetAside(key=each.key, reason=each.reason, time=each.time) for each in found.set_aside],
+        round_time=found.round_time,
+        failure_count=found.failure_count,
+        reason=found.reason,
+    )
 
 
 def _encode(path: MailPath) -> messages.EmailPath:

@@ -1,7 +1,9 @@
-"""The site's `replies` section: who may hand in mail, and where each mail goes.
+"""The site's `replies` section: who may hand in mail, where else it is looked for, and where each mail goes.
 
     replies:
       secrets: [env:INBOUND_KEY]          # the newest first; `whsec_...` or any text of 16 characters or more
+      sources:                            # see site.mailboxes
+        - {name: replies, maildir: /var/mail/replies}
       rules:
         - {name: angry, kind: reply, mood: negative, queue: care, priority: 1, channel: helpdesk}
         - {name: german, kind: reply, language: [de, nl], queue: support-de}
@@ -21,6 +23,7 @@ from typing import Final
 from reflexarc_build.source import Mistakes, Node, Reading
 from reflexarc_core.condition.evaluation_error import EvaluationError
 from reflexarc_core.condition.values import search_of
+from reflexarc_server.site.mailboxes import Source, read_sources
 from reflexarc_server.site.secret import Secret, read_secrets
 
 KINDS: Final = ("reply", "auto_reply", "bounce", "complaint", "list")
@@ -75,11 +78,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """The section. secrets: any of them verifies; none when no mail is taken in."""
+    """The section. secrets: any of them verifies; none when no mail is handed in. sources: mailboxes that are looked through."""
 
     secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()
     default: Route = field(default_factory=Route)
+    sources: tuple[Source, ...] = ()
 
     def route(self, about: About) -> Route:
         """Where it goes: by the first rule that fits."""
@@ -94,7 +98,9 @@ class Replies:
 def read(node: Node, mistakes: Mistakes) -> Replies:
     """The section. What is wrong is noted."""
     reading = Reading(node, "replies", mistakes)
-    secrets_node = reading.node_of("secrets", required=True)
+    sources_node = reading.node_of("sources")
+    sources = read_sources(sources_node, mistakes)
+    secrets_node = reading.node_of("secrets", required=sources_node is None)
     secrets = read_secrets("replies: secrets", secrets_node, mistakes)
     for secret in secrets:
         if len(secret.bytes) < SECRET_LENGTH_MIN and secrets_node is not None:
@@ -115,7 +121,7 @@ def read(node: Node, mistakes: Mistakes) -> Replies:
         default = _route(inner, "default")
         inner.finish()
     reading.finish()
-    return Replies(secrets, rules, default)
+    return Replies(secrets, rules, default, sources)
 
 
 def _rule(node: Node, mistakes: Mistakes) -> Rule:
