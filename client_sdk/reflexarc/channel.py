@@ -71,7 +71,7 @@ class Channel:
             try:
                 return getattr(made, name)(request, timeout=timeout_s, metadata=self._shown(metadata))
             except grpc.RpcError as error:
-                raise self._explained(error_of_call(error), timeout_s) from None
+                raise self._explained(error_of_call(error, self._address), timeout_s) from None
             except ValueError:  # closed under the call, by a fork or by `close`
                 raise TransportError(f"the channel to {self._address} is closed") from None
 
@@ -100,7 +100,9 @@ class Channel:
                     opened(call.cancel)
                 yield from call
             except grpc.RpcError as error:
-                raise error_of_call(error) from None
+                # Whoever may end it from outside must not wait for a look at the other side.
+                patience_s = timeout_s if opened is None else 0.0
+                raise self._explained(error_of_call(error, self._address), patience_s) from None
             except ValueError:  # closed under the call, by a fork or by `close`
                 raise TransportError(f"the channel to {self._address} is closed") from None
             finally:
@@ -167,8 +169,10 @@ class Channel:
 
     def _explained(self, error: ReflexArcError, timeout_s: float) -> ReflexArcError:
         """The error with what stands against a verified connection, looked for now and then: grpc says "unavailable" for all."""
-        if type(error) is not TransportError or error.hint or self._trust.insecure or self._closed:
+        if type(error) is not TransportError or error.hint or self._closed:
             return error
+        if self._trust.insecure:
+            return TransportError(error.message, hint="is it running there, and in plaintext?")
         if self._trust.stamp() != self._stamp:
             self.renew()  # the authorities were replaced under us: a device may run for years
             return error
@@ -176,7 +180,7 @@ class Channel:
         if now >= self._look_again_at and timeout_s >= LOOK_S:
             self._why_not = self._trust.why_not(self._address)
             self._look_again_at = time.monotonic() + (LOOK_EVERY_S if self._why_not else LOOK_S)
-        return TransportError(error.message, hint=self._why_not)
+        return TransportError(error.message, hint=self._why_not or "is it running there?")
 
     def _shut(self, channel: Any) -> None:
         """Close a channel once nobody watches its connection: gRPC's own thread would complain on standard error."""

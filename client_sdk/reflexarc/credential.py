@@ -42,10 +42,11 @@ def bearer(text: str) -> Metadata:
     return (("authorization", f"Bearer {text}"),)
 
 
-def service_key(file: str = "") -> str:
+def service_key(file: str = "", *, hint: str = _NO_KEY) -> str:
     """A service's key: in that file, else REFLEXARC_API_KEY, else in the file that REFLEXARC_API_KEY_FILE names.
 
-    Never from an argument: those can be read by everybody on the machine. Raises UnauthenticatedError when there is none.
+    Never from an argument: those can be read by everybody on the machine. Raises UnauthenticatedError with that hint when there
+    is none.
     """
     said = os.environ.get("REFLEXARC_API_KEY", "") if not file else ""
     name = file or os.environ.get("REFLEXARC_API_KEY_FILE", "")
@@ -56,7 +57,7 @@ def service_key(file: str = "") -> str:
             why = getattr(error, "strerror", None) or "it is no text"
             raise UnauthenticatedError(f"the key file {name} cannot be read: {why}") from None
     if not said.strip():
-        raise UnauthenticatedError("no key for the server", hint=_NO_KEY)
+        raise UnauthenticatedError("no key for the server", hint=hint)
     return said.strip()
 
 

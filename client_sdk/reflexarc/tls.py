@@ -28,9 +28,9 @@ Stamp = tuple[int, int, int]
 _REASONS: Final = {
     9: "the server's certificate is not valid yet: set this machine's clock, which says {today}",
     10: "the server's certificate is over: renew it, or set this machine's clock, which says {today}",
-    18: "the server's certificate is signed by itself: pin its authority with ca_file",
-    19: "the server's authority is not trusted here: pin it with ca_file",
-    20: "the server's authority is not trusted here: pin it with ca_file",
+    18: "the server's certificate is signed by itself: pin its authority with ca_file (--ca-file)",
+    19: "the server's authority is not trusted here: pin it with ca_file (--ca-file)",
+    20: "the server's authority is not trusted here: pin it with ca_file (--ca-file)",
     62: "the server's certificate is for another host: call it by the name it has",
     64: "the server's certificate is for another address: call it by the name it has",
 }
@@ -46,7 +46,7 @@ class Trust:
     def check(self, address: str) -> None:
         """Raises TransportError where plaintext is asked for and the address is not this machine's own."""
         if self.insecure and _host_port(address)[0] not in LOOPBACK:
-            raise TransportError(f"{address} is not on this machine", hint="insecure is for loopback only: use TLS")
+            raise TransportError(f"{address} is not on this machine", hint="insecure (--insecure) is for loopback only: use TLS")
 
     def stamp(self) -> Stamp | None:
         """What changes when the pinned authorities are replaced; None where there are none, or the file is away."""
@@ -100,10 +100,11 @@ def _authorities(ca_file: str) -> bytes | None:
         try:
             content = Path(ca_file).read_bytes()
         except OSError as error:
-            raise TransportError(f"the CA file {ca_file} cannot be read: {error.strerror}", hint="check ca_file") from None
+            why = f"the CA file {ca_file} cannot be read: {error.strerror}"
+            raise TransportError(why, hint="check ca_file (--ca-file)") from None
         if b"-----BEGIN CERTIFICATE-----" not in content:
             # An empty list would mean the default one to grpc: more trust than was asked for.
-            raise TransportError(f"the CA file {ca_file} holds no certificate", hint="give a PEM file to ca_file")
+            raise TransportError(f"the CA file {ca_file} holds no certificate", hint="give a PEM file to ca_file (--ca-file)")
         return content
     for name in (os.environ.get("SSL_CERT_FILE", ""), *SYSTEM_FILES):
         try:

@@ -10,14 +10,18 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from reflexarc_cli.misuse import Misused
 
 if TYPE_CHECKING:
     from reflexarc.backend import Backend
     from reflexarc.operator import Operator
     from reflexarc.tls import Trust
+
+NO_KEY: Final = "give --api-key-file FILE, or set REFLEXARC_API_KEY_FILE; where a server here speaks plaintext, give --insecure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +40,35 @@ class Access:
         return Trust(self.insecure, str(self.ca_file or ""))
 
     def backend(self, address: str, **more: Any) -> Backend:
-        """A client of the server there. Raises UnauthenticatedError without a key, TransportError for plaintext to elsewhere."""
+        """A client of the server there. Raises Misused for what is no address, UnauthenticatedError without a key, TransportError
+        for plaintext to elsewhere."""
         from reflexarc.backend import Backend
 
-        return Backend(address, **self._given(), **more)
+        return Backend(checked(address), **self._given(), **more)
 
     def operator(self, address: str) -> Operator:
         """The same, for whoever runs the server."""
         from reflexarc.operator import Operator
 
-        return Operator(address, **self._given())
+        return Operator(checked(address), **self._given())
 
-    def _given(self) -> dict[str, Any]:
+    def key(self) -> str:
+        """The key to show. Raises UnauthenticatedError when there is none."""
         from reflexarc.credential import service_key
 
-        key = None if self.insecure else service_key(str(self.key_file or ""))
+        return service_key(str(self.key_file or ""), hint=NO_KEY)
+
+    def _given(self) -> dict[str, Any]:
+        key = None if self.insecure else self.key()
         return {"key": key, "ca_file": str(self.ca_file or ""), "insecure": self.insecure}
+
+
+def checked(address: str) -> str:
+    """The address. Raises Misused when it is not HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
+        raise Misused(f"{address!r} is no address", hint="write it as host:port, for example 127.0.0.1:7443")
+    return address
 
 
 def with_access(command: Callable[..., Any]) -> Callable[..., Any]:

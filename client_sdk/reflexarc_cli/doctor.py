@@ -346,14 +346,13 @@ class _Health:
 
 def _server(address: str, trust: Trust) -> Line:
     channel = None
-    asked = "is it running there, and in plaintext?" if trust.insecure else "is it running there?"
     started = time.monotonic()
     try:
         channel = Channel(address, trust=trust)
         answer = channel.call(_Health, "check", b"", SERVER_DEADLINE_S)
     except ReflexArcError as error:
-        why = error.message.rpartition(": ")[2]  # gRPC tells every address it tried first
-        return Line(WRONG, f"the server at {address} does not answer: {why}", error.hint or asked)
+        why = error.message.removeprefix(f"the server at {address} ")
+        return Line(WRONG, f"the server at {address} does not answer: {why}", error.hint)
     finally:
         if channel is not None:
             channel.close()

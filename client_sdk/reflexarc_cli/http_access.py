@@ -48,9 +48,7 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
         raise TransportError(f"plaintext to {parts.hostname}", hint="write https://, or ask on the server's own machine")
     headers = {"Accept": "application/json"}
     if not access.insecure:
-        from reflexarc.credential import service_key
-
-        headers["Authorization"] = f"Bearer {service_key(str(access.key_file or ''))}"
+        headers["Authorization"] = f"Bearer {access.key()}"
     url = f"{parts.scheme}://{parts.netloc}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
     context = ssl.create_default_context(cafile=str(access.ca_file) if access.ca_file else None)
     opener = urllib.request.build_opener(
@@ -69,7 +67,8 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
         ) from None
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise TransportError(f"{parts.netloc} cannot be asked: {reason}", hint="is it serving --http there?") from None
+        why = getattr(reason, "strerror", None) or reason
+        raise TransportError(f"{parts.netloc} cannot be asked: {why}", hint="is it serving --http there?") from None
     except ValueError:
         raise TransportError(f"{parts.netloc} answers something else", hint="is that a reflexarc server?") from None
     return dict(told) if isinstance(told, dict) else {}
@@ -79,10 +78,13 @@ def _meant(error: urllib.error.HTTPError) -> Exception:
     try:
         told = json.loads(error.read(65_536))
         code, hint = str(told["error"]), str(told.get("hint", ""))
+        message = str(told.get("message") or f"the server says {code}")
     except (ValueError, KeyError, TypeError, OSError):
-        code, hint = f"status {error.code}", ""
+        message, hint = f"the server says status {error.code}", ""
+    if error.code == 404:
+        message, hint = "the server has nothing there", "does its site file have the section for that (docs/site.md)?"
     kinds = {400: InvalidEventError, 401: UnauthenticatedError, 403: PermissionDeniedError}
-    return kinds.get(error.code, TransportError)(f"the server says {code}", hint=hint)
+    return kinds.get(error.code, TransportError)(message, hint=hint)
 
 
 def _is_loopback(host: str) -> bool:

@@ -115,7 +115,7 @@ def serve(
     from reflexarc_server.clock import FileClock, SystemClock
     from reflexarc_server.identity.limits import limits_of
     from reflexarc_server.process import settle
-    from reflexarc_server.site import read_site
+    from reflexarc_server.site import WRITE_KEY_HINT, read_site
 
     clock = FileClock(clock_file) if clock_file is not None else SystemClock()
     if (tls_cert is None) != (tls_key is None):
@@ -137,6 +137,9 @@ def serve(
     click.echo(f"listening on {server.address}", err=True)
     if server.http is not None:
         click.echo(f"HTTP on {server.http.address}", err=True)
+        if site is None or not site.web.keys:
+            where = "give --site FILE, and in that file" if site_file is None else f"in {site_file}"
+            click.echo(f"no write key is known, so nobody can send events over HTTP: {where} {WRITE_KEY_HINT}", err=True)
     stop = threading.Event()
     for name in SIGNALS:
         signal.signal(name, lambda *_: stop.set())

@@ -109,17 +109,22 @@ def shares(content: str, address: str, as_json: bool, access: Access) -> None:
 @click.option("--own", "accounts", multiple=True, metavar="ACCOUNT", help="An account of ours; as the payload says without it.")
 @click.option("--nobody-own", is_flag=True, help="No account is ours.")
 def read(platform: str, files: tuple[Path, ...], accounts: tuple[str, ...], nobody_own: bool) -> None:
-    """Say what each thing in a payload's FILES becomes: one JSON object a line. Nothing is sent or stored."""
+    """Say what each thing in a payload's FILES becomes: one JSON object a line. Nothing is sent or stored.
+
+    Exit status: 1 when a file holds no JSON object; the others are told all the same.
+    """
     from reflexarc_core.errors import InvalidEventError
     from reflexarc_server.social.post import Post, event_of
     from reflexarc_server.social.receiver import READERS, parsed
 
     own = () if nobody_own else accounts or None
+    unread: list[str] = []
     for file in files:
         try:
             heard = READERS[platform].read(parsed(file.read_bytes()), own)
         except InvalidEventError:
             click.echo(json.dumps({"file": file.name, "verdict": "no JSON object"}))
+            unread.append(str(file))
             continue
         for each in heard:
             told: dict[str, Any] = {"file": file.name}
@@ -130,6 +135,8 @@ def read(platform: str, files: tuple[Path, ...], accounts: tuple[str, ...], nobo
             else:
                 told |= {"verdict": "none", "reason": each.reason.value, "detail": each.detail}
             click.echo(json.dumps(told, ensure_ascii=True))
+    if unread:
+        raise InvalidEventError(f"no JSON object in {', '.join(unread)}", hint="save the body of a delivery as it came")
 
 
 def _named(text: str) -> str:

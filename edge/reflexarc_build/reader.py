@@ -42,6 +42,10 @@ from reflexarc_core.trigger import Action, Trigger
 
 SECTIONS = ("event_types", "features", "segments", "models", "triggers", "actions", "caps")
 SHIPPED = ("standard",)
+SITE_SECTIONS: Final = frozenset(
+    ("web", "email", "replies", "forms", "crm", "webhooks", "social", "sharing", "sentiment", "enrichment", "identity")
+)
+"""What a server's site file says: the other file an author may have in hand."""
 NAME_HINT: Final = "letters, digits and _ only, not beginning with a digit, at most 64"
 
 
@@ -135,6 +139,10 @@ class _Build:
 
     def _take(self, root: Node) -> None:
         """Merge a document and what it includes; a definition of its own replaces an included one."""
+        named = {name for name, _ in root.items()}
+        if named & SITE_SECTIONS and not named & {"include", *SECTIONS}:
+            self.mistakes.add(root, "this is a site file, not a catalog", "a server takes it with --site")
+            self.mistakes.raise_if_any()
         reading = Reading(root, "the catalog", self.mistakes)
         for name in reading.names("include"):
             if name not in SHIPPED:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflexarc_core.errors import DefinitionError
+from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_server.channels import Outbox, Outgoing, Refused, Unreachable
 from reflexarc_server.channels.backoff import AGE_MS_MAX, CHANNEL_MS, MESSAGE_MS, pause_ms
 from reflexarc_server.store.sqlite import SqliteStore
@@ -129,20 +129,24 @@ def test_what_is_refused_is_a_dead_letter_until_somebody_replays_it(
     outbox: Outbox, store: SqliteStore, crm: Receiver, clock: ManualClock
 ) -> None:
     crm.answers = [Refused("no such property: plan"), ValueError("a fault of ours")]
+    outbox.add(Receiver("mail"))  # of which there is nothing
     put(outbox, store, "a", "b", "c", order="lead")
     outbox.work()
     assert list(crm.taken) == ["c"]
     dead = outbox.dead_letters()
     assert [(one.key, one.reason) for one in dead] == [("a", "no such property: plan"), ("b", "the channel failed: ValueError")]
-    assert outbox.dead_letters(after=dead[0].row) == dead[1:] and outbox.dead_letters("other") == []
+    assert outbox.dead_letters(after=dead[0].row) == dead[1:] and outbox.dead_letters("mail") == []
     assert put(outbox, store, "a") == [False]
     assert outbox.replay("crm", [dead[0].row]) == 1
-    assert outbox.replay("other") == 0
+    assert outbox.replay("mail") == 0
+    for unknown in (outbox.dead_letters, outbox.replay):
+        with pytest.raises(InvalidEventError, match="there is no channel 'other'"):
+            unknown("other")
     outbox.work()
     assert list(crm.taken) == ["c", "a"] and [one.key for one in outbox.dead_letters()] == ["b"]
     assert outbox.replay() == 1
     outbox.work()
-    assert outbox.counts() == {"crm": {"open": 0, "sent": 3, "dead": 0}}
+    assert outbox.counts()["crm"] == {"open": 0, "sent": 3, "dead": 0}
 
 
 def test_nobody_gives_up_for_a_week(outbox: Outbox, store: SqliteStore, crm: Receiver, clock: ManualClock) -> None:

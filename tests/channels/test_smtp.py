@@ -17,6 +17,7 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
 from reflexarc_server.channels.channel import Outgoing, Refused, Unreachable
 from reflexarc_server.channels.smtp import SmtpChannel
+from reflexarc_server.email.compose import Templates
 from reflexarc_server.email.token import OPEN, REPLY, UNSUBSCRIBE, message_id_of
 from reflexarc_server.site import read_site
 from tests.email.kit import KEY, SIGNER, SITE, Served, token_of
@@ -88,6 +89,11 @@ def channel(served: Served) -> SmtpChannel:
 def _mail(key: str = "decision-1", **payload: Any) -> Outgoing:
     fields = {"to": "ann@example.org", "title": "Hello", "html": '<a href="https://shop.example/">x</a>'} | payload
     return Outgoing("email", key, "known:42", {"kind": "action", "action": "win_back", "payload": fields}, "known:42")
+
+
+def test_a_folder_of_templates_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=rf"there is no folder {tmp_path}/mails \(make it and put NAME.subject "):
+        Templates(tmp_path / "mails")
 
 
 def test_a_message_is_whole_on_the_wire(channel: SmtpChannel, postbox: Postbox, served: Served) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from reflexarc.definitions import load_catalog
+from reflexarc_build.reader import SECTIONS as CATALOG_SECTIONS
+from reflexarc_build.reader import build_text
 from reflexarc_core.errors import DefinitionError, TransportError
 from reflexarc_server.app import Server, http_options, start_server
 from reflexarc_server.site import read_site
+from reflexarc_server.site.reader import SECTIONS
 
 
 @pytest.fixture
@@ -78,6 +81,38 @@ def test_a_site_file_is_read_whole_with_every_mistake(tmp_path: Path) -> None:
     text = str(raised.value)
     for line, said in ((3, "no write key"), (3, "no origin"), (4, "has no key"), (5, "perhaps"), (6, "webb")):
         assert any(f"site.yaml:{line}:" in row and said in row for row in text.splitlines()), (line, said, text)
+
+
+def test_pages_only_needs_pages(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("web: {keys: {shop: {key: wk_shop, pages_only: true}}}\n")
+    with pytest.raises(DefinitionError, match="pages_only without origins"):
+        read_site(path)
+
+
+def test_a_catalog_and_a_site_file_are_told_apart(tmp_path: Path) -> None:
+    for section in SECTIONS:
+        with pytest.raises(DefinitionError, match=r"this is a site file, not a catalog \(a server takes it with --site\)"):
+            build_text(f"{section}: {{}}\nother: 1\n")
+    path = tmp_path / "site.yaml"
+    for section in ("include", *CATALOG_SECTIONS):
+        path.write_text(f"version: '1'\n{section}: {{}}\n")
+        with pytest.raises(
+            DefinitionError, match=r"yaml:1: this is a catalog, not a site file \(a server takes it with --catalog"
+        ):
+            read_site(path)
+    with pytest.raises(DefinitionError, match="no field 'web'"):
+        build_text("include: standard\nweb: {}\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing yet\n", b"{}\n"])
+def test_a_site_file_that_says_nothing_is_told_what_to_write(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_bytes(content)
+    with pytest.raises(DefinitionError, match=r"no write key is known.*\(write web: \{keys: ") as raised:
+        read_site(path)
+    path.write_text(raised.value.hint.removeprefix("write ").removesuffix(" (docs/site.md)"))
+    assert [key.name for key in read_site(path).web.keys.values()] == ["shop"], "what is to be written can be read"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"- a\n- list\n"])

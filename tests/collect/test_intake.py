@@ -248,6 +248,20 @@ def test_keys_and_origins(server: Server, page: Page) -> None:
     assert page.headers["access-control-allow-origin"] == ORIGIN, "a page may read why it was refused"
 
 
+def test_a_key_of_pages_only_takes_nothing_that_names_no_origin(tmp_path: Path) -> None:
+    running = started(tmp_path / "s", its_site=site(SITE.replace('example"]}', 'example"], pages_only: true}')))
+    page = Page(running)
+    body = {**page.head, "batch": [view("one")]}
+    refused = page.post("/e", body)
+    assert (refused[0], refused[1]["error"]) == (403, "origin_missing")
+    track = {"event": "x", "anonymousId": "a", "messageId": "m"}
+    assert page.segment("track", track, key="wk_shop")[1]["error"] == "origin_missing"
+    assert page.post("/e", body, {"Origin": ORIGIN})[0] == 200
+    assert page.segment("track", track)[0] == 200, "a key of services is as before"
+    page.connection.close()
+    running.stop()
+
+
 def test_preflight_is_answered_and_kept(page: Page) -> None:
     for path in ("/e", "/v1/track"):
         status, _ = page.post(path, b"", {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}, method="OPTIONS")

@@ -38,6 +38,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     assert read_header(write(tmp_path / "a.csv", b"\xef\xbb\xbfa,b\n1,2\n"), CSV) == ("a", "b")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_text_is_told_by_its_name_and_how_to_make_it_narrow(tmp_path: Path, name: str, encoding: str) -> None:
+    content = ('{"a": 1}\n' if name.endswith("jsonl") else "a,b\n1,ä\n").encode(encoding)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    says = r"a\.\S+ is UTF-(16|32)\S* text, not UTF-8 \(.*iconv -f UTF-(16|32)\S* -t UTF-8 .*> utf8-a\.(csv|jsonl)\)$"
+    with pytest.raises(StorageError, match=says):
+        read_header(path, format_of(path))
+    with pytest.raises(StorageError, match="UTF-"):
+        frames(path, format_of(path))
+
+
 def test_bad_bytes_and_wrong_widths_cost_their_own_row(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"a,b\n1,\xff\xfe\n2\n3,ok\n4,5,6\n" + "7,ä\n".encode())
     found = frames(path)

@@ -40,9 +40,11 @@ def test_an_operators_day(server: Server, channels: dict[str, Receiver], local: 
     ask(server, "GET", f"/s/{made['token']}", headers=HUMAN)
     assert run("shares", "--content", "guide", *reach).output == "anonymous:ada  guide  visits 1, conversions 0  score 1\n"
     assert run("shares", "--content", "other", *reach).output == ""
-    wrong = run("approve", "abc", *reach)
-    assert isinstance(wrong.exception, ReflexArcError)
-    assert "reflexarc social queue" in str(wrong.exception)
+    for word in ("approve", "reject"):
+        wrong = run(word, "abc", *reach)
+        assert (wrong.exit_code, str(wrong.exception)) == (1, "there is no response abc (list them: reflexarc social queue)")
+    wrong = run("acknowledge", "abc", *reach)
+    assert (wrong.exit_code, str(wrong.exception)) == (1, "there is no case abc that waits (list them: reflexarc social cases)")
 
 
 @pytest.mark.parametrize(("address", "said"), [("", "does not speak HTTP"), ("http://127.0.0.1:notaport", "is no address")])
@@ -66,3 +68,4 @@ def test_a_payload_in_a_file(tmp_path: Path, own: tuple[str, ...], word: str) ->
     first, second = (json.loads(line) for line in done.output.splitlines())
     assert first["verdict"] == word
     assert second["verdict"] == "no JSON object"
+    assert (done.exit_code, "two.json" in str(done.exception), "one.json" in str(done.exception)) == (1, True, False)

@@ -106,7 +106,7 @@ def test_who_acknowledges_stops_it(room: Room) -> None:
     assert room.told("lead") == []
     (case,) = table.cases(room.store, (), case.case_id)
     assert (case.state, case.done_by) == ("acknowledged", "key-7")
-    with pytest.raises(InvalidEventError, match="nobody waits"):
+    with pytest.raises(InvalidEventError, match="there is no case"):
         room.desk.acknowledge("0123456789abcdef", "me")
 
 

@@ -4,6 +4,7 @@ Owns the framing of rows and what cannot be one. A row is a record, not a line: 
 belongs to it. Must never know what a row means.
 """
 
+import codecs
 import csv
 import gzip
 import hashlib
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from reflexarc_core.errors import DefinitionError, StorageError
 
@@ -209,9 +210,14 @@ def _lines(stream: IO[str]) -> Iterator[str]:
 @contextmanager
 def _open(path: Path, encoding: str) -> Iterator[IO[str]]:
     # surrogateescape keeps bytes that are no text, so that they cost their own row and nothing else.
-    raw: IO[bytes] = gzip.open(path) if path.name.endswith(".gz") else path.open("rb")  # type: ignore[assignment]  # noqa: SIM115
-    with raw, io.TextIOWrapper(raw, "utf-8-sig" if encoding == "utf-8" else encoding, "surrogateescape", newline="") as text:
-        yield text
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as raw:
+        if (wide := wide_encoding(raw.peek(4)[:4])) is not None:
+            convert = f"iconv -f {wide} -t UTF-8"
+            shell = f"gzip -dc {path} | {convert}" if path.suffix == ".gz" else f"{convert} {path}"
+            raise StorageError(f"{path} is {wide} text, not UTF-8", hint=f"{shell} > utf8-{path.name.removesuffix('.gz')}")
+        name = "utf-8-sig" if encoding == "utf-8" else encoding
+        with io.TextIOWrapper(cast("IO[bytes]", raw), name, "surrogateescape", newline="") as text:
+            yield text
 
 
 @contextmanager
@@ -226,6 +232,22 @@ def _mapped(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} is a folder", hint="name the file in it") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def wide_encoding(start: bytes) -> str | None:
+    """The encoding of text whose characters have two or four bytes each, by how it begins; None for any other.
+
+    start: the first four bytes. Without a mark, the zero bytes of ASCII letters tell.
+    """
+    for mark, name in ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32")):
+        if start.startswith(mark):
+            return name
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "UTF-16"
+    zeros = [byte == 0 for byte in start]
+    if zeros == [False, True, False, True]:
+        return "UTF-16LE"
+    return "UTF-16BE" if zeros == [True, False, True, False] else None
 
 
 def _undecodable(text: str) -> bool:

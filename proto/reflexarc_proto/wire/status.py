@@ -44,6 +44,13 @@ _STATUS: Final[dict[type[ReflexArcError], grpc.StatusCode]] = {
     LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SyncFileError: grpc.StatusCode.ABORTED,
 }
+_UNSAID: Final[dict[grpc.StatusCode, tuple[str, str]]] = {
+    grpc.StatusCode.UNAVAILABLE: ("cannot be reached", ""),
+    grpc.StatusCode.DEADLINE_EXCEEDED: ("did not answer in time", ""),
+    grpc.StatusCode.UNIMPLEMENTED: ("does not know this call", "is it a reflexarc server, of this version?"),
+    grpc.StatusCode.INTERNAL: ("answers something else", "is it a reflexarc server, and this the port of gRPC?"),
+}
+"""What grpc says by itself, for people: (message, hint)."""
 _CLASS: Final = {code: cls for cls, code in _STATUS.items()}
 _CLASS_OF_CODE: Final = {cls.code: cls for cls in ERROR_CLASSES}
 
@@ -93,8 +100,16 @@ def _pause(retry_after_ms: int) -> int:
     return min(max(0, retry_after_ms), RETRY_AFTER_MS_MAX)
 
 
-def error_of_call(error: grpc.RpcError) -> ReflexArcError:
-    """The error of a failed call as grpc raised it."""
-    if isinstance(error, grpc.Call):
-        return error_of(error.code(), error.details() or "", error.trailing_metadata())
-    return TransportError(str(error))
+def error_of_call(error: grpc.RpcError, address: str = "") -> ReflexArcError:
+    """The error of a failed call as grpc raised it.
+
+    address: of whom was called. With it, what no server of ours said is told in one line instead of in grpc's prose.
+    """
+    if not isinstance(error, grpc.Call):
+        return TransportError(str(error))
+    code, metadata = error.code(), tuple(error.trailing_metadata() or ())
+    found = error_of(code, error.details() or "", metadata)
+    if address and code in _UNSAID and all(key != ERROR_KEY for key, _ in metadata):
+        message, hint = _UNSAID[code]
+        return type(found)(f"the server at {address} {message}", hint=hint)
+    return found

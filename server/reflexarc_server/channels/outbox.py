@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from reflexarc_core.errors import DefinitionError
+from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_server.chance import CHANCE
 from reflexarc_server.channels.backoff import Draw
 from reflexarc_server.channels.channel import Channel, Outgoing, Refused, Unreachable
@@ -128,19 +128,28 @@ class Outbox:
         return self._table.oldest()
 
     def dead_letters(self, channel: str = "", after: int = 0, count_max: int = LISTED_MAX) -> list[DeadLetter]:
-        """Dead letters behind that row, oldest first; of all channels when none is named."""
+        """Dead letters behind that row, oldest first; of all channels when none is named. Raises InvalidEventError for a channel
+        that is not there and of which nothing is left."""
+        self._check(channel)
         return self._table.dead(channel, after, min(count_max, LISTED_MAX))
 
     def replay(self, channel: str = "", rows: Sequence[int] = ()) -> int:
         """Let dead letters wait again, under their old keys; how many.
 
         All of a channel, or those of these rows (at most 500), or all there are. What was behind one in its order is gone out
-        meanwhile.
+        meanwhile. Raises InvalidEventError as `dead_letters`.
         """
+        self._check(channel)
         with self._store.transaction() as transaction:
             count = table.revive(transaction.run, self._clock.now_ms(), channel, rows[:500])
         self.wake()
         return count
+
+    def _check(self, channel: str) -> None:
+        known = self.counts() if channel else {}
+        if channel and channel not in known:
+            hint = f"there are: {', '.join(sorted(known))}" if known else "the site file names none (docs/channels.md)"
+            raise InvalidEventError(f"there is no channel {channel[:80]!r}", hint=hint)
 
 
 __all__ = ["Channel", "Outbox", "Outgoing", "Refused", "Unreachable"]

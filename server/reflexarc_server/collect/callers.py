@@ -43,9 +43,12 @@ class Callers:
         """The source of a key, from a page of that origin (empty: from no page). Raises Refused: 401 or 403."""
         found = self._keys.get(key)
         if found is None:
-            raise Refused(401, "unknown_key", "send a write key of this site" if key else "send the write key as key")
+            hint = "send a write key of this site" if key else "send the write key as key"
+            raise Refused(401, "unknown_key", hint if self._keys else "no write key is known here: the site file names them")
         if origin and not is_allowed(origin, found.origins):
             raise Refused(403, "origin_not_allowed", "the site file lists the origins of each write key")
+        if found.pages_only and not origin:
+            raise Refused(403, "origin_missing", "this write key is for pages only: use one of services")
         return found
 
     def take_address(self, address: str, byte_count: int) -> None:

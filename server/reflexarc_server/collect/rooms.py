@@ -1,6 +1,6 @@
 """Which paths are answered by whom.
 
-Owns the table and what an error becomes on HTTP: one JSON object, `{"error": CODE, "hint": TEXT}`.
+Owns the table and what an error becomes on HTTP: one JSON object, `{"error": CODE, "message": TEXT, "hint": TEXT}`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _enriching(parts: Parts, site: Site) -> Enrich | None:
 async def _said(request: Request, error: Exception) -> Response:
     assert isinstance(error, ReflexArcError)
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
-    return JSONResponse({"error": error.code, "hint": error.hint}, status)
+    # What is wrong on our side is not for whoever calls; what is wrong with a call is.
+    message = {"message": error.message} if status < 500 else {}
+    return JSONResponse({"error": error.code, **message, "hint": error.hint}, status)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -80,11 +80,16 @@ def tagged(address: str, token: str) -> str:
 class Templates:
     """The mails in a folder: NAME.subject, and NAME.html or NAME.txt or both, with `{{ field }}` in them.
 
-    Raises DefinitionError when the folder cannot be read.
+    Raises DefinitionError when the folder is not there or cannot be read.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._texts: dict[str, str] = {}
+        if folder is not None and not folder.is_dir():
+            raise DefinitionError(
+                f"email: templates: there is no folder {folder}",
+                hint="make it and put NAME.subject and NAME.html or NAME.txt there, or leave the setting out",
+            )
         try:
             for path in sorted(folder.iterdir()) if folder is not None else ():
                 if path.suffix in (".html", ".txt", ".subject"):

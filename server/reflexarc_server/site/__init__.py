@@ -4,6 +4,6 @@ Owns which sections there are and that a file is taken whole or not at all, each
 its own module's. Secrets are never written into the file, only where they are (`site.secret`).
 """
 
-from reflexarc_server.site.reader import Site, read_site
+from reflexarc_server.site.reader import WRITE_KEY_HINT, Site, read_site
 
-__all__ = ["Site", "read_site"]
+__all__ = ["WRITE_KEY_HINT", "Site", "read_site"]

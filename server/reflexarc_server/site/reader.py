@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from reflexarc_build.reader import SECTIONS as CATALOG_SECTIONS
 from reflexarc_build.source import SOURCE_BYTES_MAX, Mistakes, Node, Reading, parse
 from reflexarc_core.errors import DefinitionError
 from reflexarc_models.sentiment import Sentiment
@@ -24,6 +25,8 @@ from reflexarc_server.site.sharing import Sharing
 from reflexarc_server.site.social import Social
 from reflexarc_server.site.web import Web
 from reflexarc_server.site.webhooks import Webhook
+
+WRITE_KEY_HINT: Final = 'write web: {keys: {shop: {key: wk_shop_4f9c2d, origins: ["https://shop.example"]}}} (docs/site.md)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,19 @@ def read_site(path: Path) -> Site:
         raise DefinitionError(f"{path} cannot be read: {error.strerror}", hint="name a site file") from None
     except UnicodeDecodeError:
         raise DefinitionError(f"{path} is no text", hint="a site file is YAML in UTF-8") from None
-    if not text.strip():
-        raise DefinitionError(f"{path} is empty", hint="write at least web: {keys: {...}}")
-    return site_of(parse(text, str(path)), path.parent)
+    root = parse(text, str(path))
+    if not root.value:
+        raise DefinitionError(f"{path} says nothing: no write key is known, nor anything else", hint=WRITE_KEY_HINT)
+    return site_of(root, path.parent)
 
 
 def site_of(root: Node, folder: Path) -> Site:
     """The site that a document says. Raises DefinitionError with every mistake."""
     mistakes = Mistakes()
+    named = {name for name, _ in root.items()}
+    if named & {"include", *CATALOG_SECTIONS} and not named & SECTIONS.keys():
+        mistakes.add(root, "this is a catalog, not a site file", "a server takes it with --catalog")
+        mistakes.raise_if_any()
     reading = Reading(root, "the site", mistakes)
     said: dict[str, Any] = {}
     for name, read in SECTIONS.items():

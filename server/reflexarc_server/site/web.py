@@ -6,6 +6,7 @@
           key: wk_4f9c2d            # public: it names a source and is no secret
           origins: ["https://shop.example"]   # "https://*.shop.example" and "*" are patterns
           known_secret: env:SHOP_KNOWN        # optional: pages prove known_id by HMAC-SHA256 of it
+          pages_only: true                    # optional: what comes without an origin is refused
       consent: required             # or: given
       limits:
         address_calls_per_s: 50     # of one address; 0: no limit
@@ -37,13 +38,14 @@ class WriteKey:
     """One source of events. name: how reports call it, and part of its events' ids: a key can be changed, its name cannot.
 
     origins: pages that may send with it; empty for a key of services. known_secrets: with one, who says that a browser is a known
-    person proves it; empty: it is believed.
+    person proves it; empty: it is believed. pages_only: a request that names no origin, as services send it, is refused.
     """
 
     name: str
     key: str
     origins: tuple[str, ...] = ()
     known_secrets: tuple[Secret, ...] = ()
+    pages_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +107,8 @@ def _key(name: str, entry: Node, mistakes: Mistakes) -> WriteKey | None:
     if not NAME.fullmatch(name):
         mistakes.add(entry, f"web: {name!r} is no name of a key", "1 to 40 letters, digits, _ or -")
     secrets = read_secrets(f"web: {name}: known_secret", reading.node_of("known_secret"), mistakes)
+    pages_only = reading.flag("pages_only")
+    if pages_only and not origins:
+        mistakes.add(entry, f"web: {name}: pages_only without origins", 'name the pages: origins: ["https://shop.example"]')
     reading.finish()
-    return WriteKey(name, key, origins, secrets) if KEY.fullmatch(key) else None
+    return WriteKey(name, key, origins, secrets, pages_only) if KEY.fullmatch(key) else None

@@ -68,7 +68,7 @@ class Desk:
         with self._store.transaction() as transaction:
             done = table.acknowledge(transaction.run, case_id, by, self._clock.now_ms())
         if not done and not any(row.state == table.ACKNOWLEDGED for row in table.cases(self._store, (), case_id)):
-            raise InvalidEventError(f"nobody waits for a case {case_id}", hint="list them: reflexarc social cases")
+            raise InvalidEventError(f"there is no case {case_id} that waits", hint="list them: reflexarc social cases")
 
     def approve(self, response_id: str, by: str) -> None:
         """Let a response go out. Raises InvalidEventError for one that does not wait for that."""

@@ -61,6 +61,8 @@ class SqliteStore:
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._since_checkpoint = 0
+        if folder.exists() and not folder.is_dir():
+            raise StorageError(f"{folder} is a file, not a folder", hint="give the server a folder; it is made if it is new")
         if (folder / DEVICE_FILE).exists() and not self._path.exists():
             raise StorageError(f"{folder} is a device's store", hint="give the server a folder of its own")
         try:
