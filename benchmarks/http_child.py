@@ -1,6 +1,7 @@
 """One side of `http` in a process of its own: `python -m benchmarks.http_child bare|ours FOLDER`.
 
-Prints its port; for each line it reads it waits until nothing is behind and prints what it stored.
+Both have the settings that `reflexarc serve` makes for its process. Prints its port; for each line it reads it waits until
+nothing is behind and prints what it stored.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reflexarc_server.collect.http import HttpOptions, HttpServer
+from reflexarc_server.process import calm, settle
 
 SITE = """
 web:
@@ -40,7 +42,9 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
 
 
 def _bare(folder: Path) -> tuple[str, Callable[[], dict[str, Any]]]:
-    return HttpServer(bare, _OPTIONS).address, dict
+    server = HttpServer(bare, _OPTIONS)
+    calm()
+    return server.address, dict
 
 
 def _ours(folder: Path) -> tuple[str, Callable[[], dict[str, Any]]]:
@@ -52,6 +56,8 @@ def _ours(folder: Path) -> tuple[str, Callable[[], dict[str, Any]]]:
     site = site_of(parse(SITE, "site.yaml"), folder)
     server = start_server(folder, "127.0.0.1:0", load_catalog(None), insecure=True, http=_OPTIONS, site=site)
     assert server.http is not None
+    server.parts.ingest.scan.load()  # before it counts: it takes a second
+    settle(server.parts.fold.precedence, server.parts.ingest.scan)
 
     def settled() -> dict[str, Any]:
         behind = server.parts.fold.lag

@@ -226,7 +226,7 @@ def _serve_http(parts: Parts, site: Site, options: HttpOptions, gate: Gate) -> H
             hint=f"give --tls-cert and --tls-key ({HINT}), or name the proxy in front of it: --trusted-proxy ADDRESS",
         )
     front = front_of(parts, site, gate)
-    return HttpServer(front, options, front.close)
+    return HttpServer(front, options, front.close, front.direct)
 
 
 def _grpc_server(pool: ThreadPoolExecutor, gate: Gate, read_push: Callable[[bytes], Any]) -> grpc.aio.Server:

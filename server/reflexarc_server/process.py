@@ -24,11 +24,16 @@ COLLECT_EVERY_S: Final = 600.0
 TRIM_EVERY_S: Final = 5.0
 
 
-def settle(precedence: Precedence, scan: Scan) -> None:
-    """Collect young garbage often, and the rest every ten minutes behind whoever stores; load the compiled scan meanwhile."""
+def calm() -> None:
+    """Collect young garbage often, and the rest not at all."""
     gc.collect()
     gc.freeze()  # the modules: they never become garbage
     gc.set_threshold(YOUNG, MIDDLE, NEVER)
+
+
+def settle(precedence: Precedence, scan: Scan) -> None:
+    """Be `calm`, and collect the rest every ten minutes behind whoever stores; load the compiled scan meanwhile."""
+    calm()
     threading.Thread(target=_upkeep, args=(precedence, scan, threading.Event()), name="reflexarc-upkeep", daemon=True).start()
 
 

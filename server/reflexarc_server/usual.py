@@ -314,6 +314,8 @@ class Scan:
 
     def load(self) -> None:
         """Compile it now, or read what an earlier process compiled. Where that fails it says so in the log, and stays away."""
+        if self._scan is not None:
+            return
         import numpy as np
 
         try:

@@ -16,6 +16,7 @@ from reflexarc_server.identity.limits import Limits, Meter
 from reflexarc_server.site.web import ANY, Web, WriteKey
 
 PREFLIGHT_S: Final = 86_400
+_ORIGINS_MAX: Final = 1_024
 _BYTES_PER_S: Final = 16 * 1024 * 1024
 _REST_S: Final = 10
 """After a rest, so many seconds' worth of calls are taken at once."""
@@ -36,6 +37,7 @@ class Callers:
     def __init__(self, web: Web) -> None:
         self._keys = web.keys
         self._by_origin: dict[str, list[tuple[bytes, bytes]]] = {}
+        self._head_by_origin: dict[str, bytes] = {"": b""}
         self._addresses = _meter(web.limits.address_calls_per_s)
         self._sources = _meter(web.limits.key_calls_per_s)
 
@@ -70,10 +72,19 @@ class Callers:
             return []
         held = self._by_origin.get(origin)
         if held is None:
-            allowed = any(is_allowed(origin, key.origins) for key in self._keys.values())
+            allowed = origin.isprintable() and any(is_allowed(origin, key.origins) for key in self._keys.values())
             held = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")] if allowed else []
-            if len(self._by_origin) < 1_024:
+            if len(self._by_origin) < _ORIGINS_MAX:
                 self._by_origin[origin] = held
+        return held
+
+    def cors_head(self, origin: str) -> bytes:
+        """As `cors`, as lines of a header."""
+        held = self._head_by_origin.get(origin)
+        if held is None:
+            held = b"".join(b"%b: %b\r\n" % field for field in self.cors(origin))
+            if len(self._head_by_origin) < _ORIGINS_MAX:
+                self._head_by_origin[origin] = held
         return held
 
     def preflight(self, origin: str) -> list[tuple[bytes, bytes]]:

@@ -24,11 +24,13 @@ GROUP_MAX: Final = 2_000
 """Events of one transaction; the request that goes over it is the last one in."""
 RETRY_MS: Final = 2_000
 _log = logging.getLogger(__name__)
-_Held = tuple[Arrival, "asyncio.Future[list[Told]]"]
+Done = Callable[["list[Told] | ReflexArcError"], object]
+"""Told in the event loop what became of an arrival: its verdicts, durable, or why there are none. Must not raise."""
+_Held = tuple[Arrival, Done]
 
 
 class Commits:
-    """commit: stores arrivals and gives the verdicts of each. `stored` is for one event loop; `stop` for any thread."""
+    """commit: stores arrivals and gives the verdicts of each. `put`, `stored` are for one event loop; `stop` for any thread."""
 
     def __init__(self, commit: Callable[[Sequence[Arrival]], list[list[Told]]]) -> None:
         self._commit = commit
@@ -40,20 +42,33 @@ class Commits:
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="reflexarc-commits", daemon=True)
 
-    def stored(self, arrival: Arrival) -> asyncio.Future[list[Told]]:
-        """Its verdicts, once they are durable: a future that may raise StorageError. Raises LimitError when too many wait."""
+    def put(self, arrival: Arrival, done: Done) -> None:
+        """Have it stored; done is told. Raises LimitError when too many wait, and then done is told nothing."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
             self._thread.start()
         if self._waiting_count > WAITING_MAX or self._is_over:
             raise LimitError("too many events wait for the disk", hint="send the same again", retry_after_ms=RETRY_MS)
-        future: asyncio.Future[list[Told]] = loop.create_future()
         self._waiting_count += len(arrival.judged)
-        self._waiting.append((arrival, future))
+        self._waiting.append((arrival, done))
         if not self._is_told:
             self._is_told = True
             loop.call_soon(self._news.set)  # whoever comes in the same turn of the loop is in the same group
+
+    def stored(self, arrival: Arrival) -> asyncio.Future[list[Told]]:
+        """Its verdicts, once they are durable: a future that may raise StorageError. Raises LimitError when too many wait."""
+        future: asyncio.Future[list[Told]] = asyncio.get_running_loop().create_future()
+
+        def done(told: list[Told] | ReflexArcError) -> None:
+            if future.done():  # its request was given up
+                return
+            if isinstance(told, ReflexArcError):
+                future.set_exception(told)
+            else:
+                future.set_result(told)
+
+        self.put(arrival, done)
         return future
 
     def stop(self) -> None:
@@ -108,11 +123,6 @@ class Commits:
             return StorageError("these events cannot be stored")
 
     def _done(self, group: list[_Held], verdicts: Sequence[list[Told] | ReflexArcError]) -> None:
-        for (arrival, future), told in zip(group, verdicts, strict=True):
+        for (arrival, done), told in zip(group, verdicts, strict=True):
             self._waiting_count -= len(arrival.judged)
-            if future.done():  # its request was given up
-                continue
-            if isinstance(told, list):
-                future.set_result(told)
-            else:
-                future.set_exception(told)
+            done(told)

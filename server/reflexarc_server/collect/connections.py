@@ -1,15 +1,21 @@
 """Connections: uvicorn's own, with a time by which a request has to be whole and a bound on those that are not.
 
 Owns slow senders: whoever opens a connection and sends little or nothing keeps a place of HEADS_MAX until HEAD_S is over, and no
-more memory than that. Must never end a request that has wholly come.
+more memory than that. Must never end a request that has wholly come. Owns too which requests go to a hot route at once (`direct`)
+and which by ASGI: all others.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from reflexarc_server.collect.direct import Direct
+from reflexarc_server.collect.exchange import Take
 
 HEAD_S: Final = 10.0
 """From the connection, or from a request's first byte, to the end of its headers."""
@@ -70,9 +76,11 @@ class Watch:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. watch: the port's."""
+    """One connection. watch: the port's. direct: by the path of a POST, who takes it."""
 
     watch: ClassVar[Watch]
+    direct: ClassVar[Mapping[bytes, Take]]
+    cycle: Any  # uvicorn's, or a Direct in its place
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -113,12 +121,48 @@ class Connection(HttpToolsProtocol):
         """See httptools."""
         self.watch.heads.pop(self, None)
         self.watch.bodies[self] = self.loop.time()
-        super().on_headers_complete()
+        take = self.direct.get(self.url)
+        if take is None or self.parser.get_method() != b"POST" or self.flow.write_paused:
+            super().on_headers_complete()
+            return
+        earlier = self.cycle
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        self.cycle = Direct(self, take, keep_alive=keep_alive, expects_continue=self.expect_100_continue)
+        if earlier is None or earlier.response_complete:
+            self.cycle.begin()
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        if type(self.cycle) is Direct:
+            self.cycle.add(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
         self.watch.bodies.pop(self, None)
-        super().on_message_complete()
+        if type(self.cycle) is Direct:
+            self.cycle.end()
+        else:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """See uvicorn. Of a pipeline of short requests each begins in a turn of its own, not on the stack of the one before."""
+        if type(cycle) is Direct:
+            self.loop.call_soon(cycle.begin)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def address_of(self, headers: list[tuple[bytes, bytes]]) -> str:
+        """The caller's, or what a believed proxy says of it, as uvicorn's own middleware has it; empty where it is not known."""
+        address = self.client[0] if self.client else ""
+        if type(self.app) is ProxyHeadersMiddleware and address in self.app.trusted_hosts:
+            said = b", ".join(value for name, value in headers if name == b"x-forwarded-for")
+            address = (self.app.trusted_hosts.get_trusted_client_address(said.decode("latin-1"))[0] if said else "") or address
+        return address
 
     def _is_still_head(self, data: bytes) -> bool:
         """Whether all of what came belongs to the headers: a large body may follow them at once."""
@@ -126,6 +170,7 @@ class Connection(HttpToolsProtocol):
         return place < 0 or self._head_bytes - len(data) + place > HEAD_BYTES_MAX
 
 
-def connection_class(watch: Watch | None = None) -> type[Connection]:
-    """Connections of one port."""
-    return type("Connection", (Connection,), {"watch": watch or Watch()})
+def connection_class(watch: Watch | None = None, direct: Mapping[str, Take] | None = None) -> type[Connection]:
+    """Connections of one port. direct: by path."""
+    by_url = {path.encode(): take for path, take in (direct or {}).items()}
+    return type("Connection", (Connection,), {"watch": watch or Watch(), "direct": by_url})

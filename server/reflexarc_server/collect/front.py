@@ -44,7 +44,7 @@ class Refused(Exception):
 
 class Front:
     """hot: path -> what answers it, and bounds its bodies itself. rest: every other path. larger: path prefix -> bytes its bodies
-    may have. on_close: called once nothing is served any more."""
+    may have. on_close: called once nothing is served any more. direct: see `HttpServer`."""
 
     def __init__(
         self,
@@ -52,8 +52,10 @@ class Front:
         rest: App,
         larger: Mapping[str, int] | None = None,
         on_close: Callable[[], None] = lambda: None,
+        direct: Mapping[str, Callable[[Any], None]] | None = None,
     ) -> None:
         self.close: Final = on_close
+        self.direct: Final = dict(direct or {})
         self._hot = dict(hot)
         self._rest = rest
         self._larger = tuple((larger or {}).items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ import uvicorn
 from reflexarc_core.errors import TransportError
 from reflexarc_server.certificates import TlsFiles
 from reflexarc_server.collect.connections import Watch, connection_class
+from reflexarc_server.collect.exchange import Take
 from reflexarc_server.collect.front import App
 
 BACKLOG: Final = 2_048
@@ -41,8 +42,17 @@ class HttpOptions:
 class HttpServer:
     """A running port. address: host:port."""
 
-    def __init__(self, front: App, options: HttpOptions, on_close: Callable[[], None] = lambda: None) -> None:
-        """on_close: called once nothing is served any more. Raises TransportError when the port cannot be had."""
+    def __init__(
+        self,
+        front: App,
+        options: HttpOptions,
+        on_close: Callable[[], None] = lambda: None,
+        direct: Mapping[str, Take] | None = None,
+    ) -> None:
+        """direct: path -> who takes a POST without ASGI. on_close: called once nothing is served any more.
+
+        Raises TransportError when the port cannot be had.
+        """
         self._socket = _listen(options)
         self._on_close = on_close
         self.watch: Final = Watch()
@@ -50,7 +60,7 @@ class HttpServer:
         self.address: Final = f"{host}:{port}"
         config = uvicorn.Config(
             front, lifespan="off", access_log=False, log_config=None, log_level="warning", server_header=False,
-            date_header=False, timeout_keep_alive=IDLE_S, backlog=BACKLOG, http=connection_class(self.watch),
+            date_header=False, timeout_keep_alive=IDLE_S, backlog=BACKLOG, http=connection_class(self.watch, direct),
             timeout_graceful_shutdown=STOP_GRACE_S, ws="none",
             proxy_headers=bool(options.proxies), forwarded_allow_ips=list(options.proxies) or None,
             ssl_certfile=options.tls.cert if options.tls else None, ssl_keyfile=options.tls.key if options.tls else None,

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from reflexarc_core.errors import InvalidEventError
+from reflexarc_server.collect.front import Refused
 
 BODY_BYTES_MAX: Final = 512 * 1_024
 """Of one request, as it came and decompressed."""
@@ -33,6 +34,11 @@ class Unreadable(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def too_large() -> Refused:
+    """The refusal of a body that is larger."""
+    return Refused(413, "body_too_large", f"at most {BODY_BYTES_MAX} bytes; send smaller batches")
 
 
 def decompressed(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:

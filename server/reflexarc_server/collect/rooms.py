@@ -19,7 +19,8 @@ from reflexarc_server.collect import email, forms, inbound, sdk, social
 from reflexarc_server.collect.callers import Call
 from reflexarc_server.collect.email import arrivals_of
 from reflexarc_server.collect.front import Front, Refused
-from reflexarc_server.collect.intake import Enrich, Intake
+from reflexarc_server.collect.intake import Intake
+from reflexarc_server.collect.pages import Enrich
 from reflexarc_server.enrichment.enriching import enriched
 from reflexarc_server.identity.gate import Gate
 from reflexarc_server.parts import Parts
@@ -50,7 +51,7 @@ def front_of(parts: Parts, site: Site, gate: Gate | None = None) -> Front:
     rest = Starlette(routes=routes, exception_handlers={ReflexArcError: _said, Refused: _refused, 404: _nothing})
     rest.state.gate = gate
     intake = Intake(parts, site, _enriching(parts, site))
-    return Front(intake.hot(), rest, LARGER, on_close=intake.commits.stop)
+    return Front(intake.hot(), rest, LARGER, on_close=intake.commits.stop, direct=intake.direct())
 
 
 def _enriching(parts: Parts, site: Site) -> Enrich | None:
