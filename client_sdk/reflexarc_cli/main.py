@@ -32,7 +32,9 @@ from reflexarc_cli.identity_commands import HOUR_MS, installation, key, rotate_s
 from reflexarc_cli.lines_command import lines
 from reflexarc_cli.misuse import EXIT_STATUS, Misused
 from reflexarc_cli.outbox_commands import outbox
+from reflexarc_cli.people_commands import leads, visits
 from reflexarc_cli.progress import Progress
+from reflexarc_cli.sections import Sectioned
 from reflexarc_cli.segments_command import segments
 from reflexarc_cli.simulate_command import simulate
 from reflexarc_cli.social_commands import social
@@ -45,7 +47,7 @@ from reflexarc_core.errors import ReflexArcError
 SEED: Final = click.IntRange(0, 2**32 - 1)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Sectioned, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(reflexarc.__version__, prog_name="reflexarc")
 @click.option("--until-input-ends", is_flag=True, hidden=True, help="End with standard input: with whoever started this.")
 def cli(until_input_ends: bool) -> None:
@@ -196,6 +198,8 @@ for command in (
     rotate_signing_key,
     tls,
     email,
+    visits,
+    leads,
 ):
     cli.add_command(command)
 evaluate.add_command(sentiment)

@@ -20,7 +20,7 @@ from reflexarc_server.channels.channel import Channel, Outgoing, Refused, Unreac
 from reflexarc_server.channels.lane import Lane
 from reflexarc_server.clock import Clock
 from reflexarc_server.store import outbox as table
-from reflexarc_server.store.outbox import DeadLetter, OutboxTable, Waiting
+from reflexarc_server.store.outbox import DeadLetter, OutboxTable, Waiting, Way
 from reflexarc_server.store.sqlite import SqliteStore
 
 WORKERS: Final = 4
@@ -126,6 +126,10 @@ class Outbox:
     def oldest(self) -> dict[str, int]:
         """Channel -> when (ms) the oldest message that waits was put."""
         return self._table.oldest()
+
+    def ways(self, keys: Sequence[str]) -> dict[str, list[Way]]:
+        """Key -> what became of that message on each channel; nothing where no channel knows it, or no more."""
+        return self._table.ways(sorted(self.counts()), keys)
 
     def dead_letters(self, channel: str = "", after: int = 0, count_max: int = LISTED_MAX) -> list[DeadLetter]:
         """Dead letters behind that row, oldest first; of all channels when none is named. Raises InvalidEventError for a channel

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from reflexarc_core.errors import InvalidEventError, PermissionDeniedError, ReflexArcError, StorageError, UnauthenticatedError
 from reflexarc_core.event import Event
-from reflexarc_server.collect import email, forms, inbound, sdk, social
+from reflexarc_server.collect import email, forms, inbound, people, sdk, social
 from reflexarc_server.collect.callers import Call
 from reflexarc_server.collect.email import arrivals_of
 from reflexarc_server.collect.front import Front, Refused
@@ -39,7 +39,7 @@ def _health(parts: Parts, site: Site) -> list[BaseRoute]:
 
 
 ROUTES: Final[tuple[Callable[[Parts, Site], list[BaseRoute]], ...]] = (
-    _health, sdk.routes, social.routes, forms.routes, email.routes, inbound.routes,
+    _health, sdk.routes, social.routes, forms.routes, email.routes, inbound.routes, people.routes,
 )  # fmt: skip
 LARGER: Final[dict[str, int]] = {**inbound.LARGER}
 """Path prefix -> bytes, where a body may be larger than elsewhere."""

@@ -28,10 +28,17 @@ def website_of(store: Store, links: Links, subject: str, internal: frozenset[str
     from outside; the first is the first view at all. `session` is the newest visit. Times are seconds where a name ends in _s.
     internal: domains of the site's own.
     """
-    person = links.canonical(subject)
-    members = list(dict.fromkeys((*links.members(person), subject)))
-    events = sorted(_events(store, members), key=lambda event: (event.event_time, event.event_id))
-    return summed(events, internal)
+    return summed(_of_person(store, links, subject)[1], internal)
+
+
+def visited(store: Store, links: Links, subject: str, internal: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """As `website_of`, with every visit in place of the newest, by the time of its begin, and `members`: who counts as the
+    subject."""
+    members, events = _of_person(store, links, subject)
+    said = summed(events, internal)
+    said.pop("session", None)
+    visits = [{**_session(visit), "events": visit.events, **_came(visit.arrival)} for visit in visits_of(events, internal)]
+    return {"members": members, **said, "visits": visits}
 
 
 def summed(events: Sequence[Event], internal: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -68,10 +75,19 @@ def _session(visit: Visit) -> dict[str, Any]:
 
 
 def _touch(view: Event, arrival: Arrival) -> dict[str, Any]:
+    return {**_came(arrival), "landing_page": view.properties["page_url"], "time": view.event_time}
+
+
+def _came(arrival: Arrival) -> dict[str, str]:
     medium, source = arrival.channel
     said = {"medium": medium, "source": source, **arrival.campaign, "referrer": arrival.referrer}
-    known = {name: value for name, value in said.items() if value}
-    return {**known, "landing_page": view.properties["page_url"], "time": view.event_time}
+    return {name: value for name, value in said.items() if value}
+
+
+def _of_person(store: Store, links: Links, subject: str) -> tuple[list[str], list[Event]]:
+    """Everybody who is linked to the subject, and what they all did in the order in which it happened."""
+    members = list(dict.fromkeys((*links.members(links.canonical(subject)), subject)))
+    return members, sorted(_events(store, members), key=lambda event: (event.event_time, event.event_id))
 
 
 def _events(store: Store, members: Sequence[str]) -> list[Event]:

@@ -14,6 +14,7 @@ from reflexarc_server.store.sqlite import SqliteStore
 OPEN, SENT, DEAD = 0, 1, 2
 STATES: Final = ("open", "sent", "dead")
 _WAITING: Final = "row, channel, key, turn, subject, body, put_time, since_time, expire_time, tries"
+_KEYS_AT_ONCE: Final = 500
 Run = Callable[[str, Sequence[Any]], Any]
 
 
@@ -44,6 +45,18 @@ class DeadLetter(NamedTuple):
     reason: str
 
 
+class Way(NamedTuple):
+    """What became of a message on a channel. state: one of STATES. end_time: when it was sent or given up, 0 for not yet."""
+
+    channel: str
+    row: int
+    state: str
+    put_time: int
+    end_time: int
+    tries: int
+    reason: str
+
+
 class OutboxTable:
     """The outbox of one store."""
 
@@ -65,6 +78,21 @@ class OutboxTable:
             (after, channel, count_max),
         )
         return [DeadLetter(*row) for row in rows]
+
+    def ways(self, channels: Sequence[str], keys: Sequence[str]) -> dict[str, list[Way]]:
+        """Key -> what became of it on each of these channels, where it is known."""
+        found: dict[str, list[Way]] = {}
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = keys[start : start + _KEYS_AT_ONCE]
+            of_channels, of_keys = (", ".join("?" * len(each)) for each in (channels, some))
+            rows = self._store.ask(
+                "SELECT key, channel, row, state, put_time, end_time, tries, reason FROM outbox"
+                f" WHERE channel IN ({of_channels}) AND key IN ({of_keys}) ORDER BY channel",
+                (*channels, *some),
+            )
+            for key, channel, row, state, *more in rows:
+                found.setdefault(key, []).append(Way(channel, row, STATES[state], *more))
+        return found
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Channel -> state (`open`, `sent`, `dead`) -> how many."""
