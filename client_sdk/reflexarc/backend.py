@@ -133,6 +133,23 @@ class Backend:
             "until_time": answer.until_time,
         }
 
+    def timeline(self, subject: str, until_time: int = 0, entry_max: int = 0) -> dict[str, Any]:
+        """What is stored of a person and of all that is linked to it: the newest `entries` (200; at most 1,000), oldest first,
+        and `older`, how many are left out. until_time: ms, 0 for now.
+
+        An entry has `time` (ms), `subject`, `kind` (event, decision, message) and what that has: an event its `event_type`,
+        `event_id`, `properties` and `machine`; a decision its `trigger_id`, `reason`, `action`, `mode`; a message its `channel`,
+        `key`, `state`, `end_time`, `tries`, `reason`. Raises InvalidEventError when it is no subject.
+        """
+        from reflexarc.timeline import entries_of
+        from reflexarc_proto.v1 import report_service_pb2 as messages
+        from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceStub
+        from reflexarc_proto.wire import subject_to_proto
+
+        request = messages.GetTimelineRequest(subject=subject_to_proto(subject), until_time=until_time, entry_max=entry_max)
+        answer = self._channel.call(ReportServiceStub, "GetTimeline", request, self._timeout_s)
+        return {"entries": entries_of(answer), "older": answer.older_count}
+
     def email_paths(self, subject: str = "", message_id: str = "", goals: Iterable[str] = ()) -> list[dict[str, Any]]:
         """The way of each mail of a person, or of one mail: sent, opened, clicked, pages, goal. Times and spans in ms.
 
@@ -154,6 +171,18 @@ class Backend:
             }
             for path in answer.paths
         ]
+
+    def email_opens(self, subject: str, campaign: str = "") -> dict[str, Any]:
+        """When and on what a person opens mail: counts, first and last (ms), opens by hour of the local week (0: Monday 00:00),
+        by client, device, system and proxy. What is held for a machine's is counted apart. Raises InvalidEventError."""
+        from reflexarc_proto.v1 import email_service_pb2 as messages
+        from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceStub
+        from reflexarc_proto.wire import subject_to_proto
+
+        request = messages.GetEmailOpensRequest(subject=subject_to_proto(subject), campaign=campaign)
+        answer = self._channel.call(EmailServiceStub, "GetEmailOpens", request, self._timeout_s)
+        found = fields(answer)
+        return found | {name: dict(sorted(found[name].items())) for name in ("hours", "clients", "devices", "systems", "proxies")}
 
     def prepare_email(self, html: str, text: str, message_id: str, subject: str, **more: Any) -> dict[str, Any]:
         """A mail with a signed pixel and signed links: `html`, `text`, `links`, `left`, `unsubscribe_url`.

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 import click
 
 from reflexarc_cli.access import Access, with_access
+from reflexarc_cli.http_access import HTTP, post
 from reflexarc_cli.identity_commands import SERVER, show_table
 from reflexarc_cli.misuse import Misused
 from reflexarc_cli.store_commands import AS_JSON
+from reflexarc_core.errors import ReflexArcError, UnauthenticatedError
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+SECRET_VARIABLE: Final = "REFLEXARC_INBOUND_SECRET"
+TEMPORARY_FAILURE: Final = 75
+"""EX_TEMPFAIL, by which mail servers know it."""
 
 
 @click.group()
@@ -99,6 +107,41 @@ def mailboxes(server: str, as_json: bool, access: Access) -> None:
         raise click.exceptions.Exit(1)
 
 
+@email.command(short_help="When and on what a person opens mail, from a server.")
+@SERVER
+@click.option("--subject", required=True, metavar="KIND:ID", help="Whose opens.")
+@click.option("--campaign", default="", help="Of mails of this campaign only.")
+@AS_JSON
+@with_access
+def opens(server: str, subject: str, campaign: str, as_json: bool, access: Access) -> None:
+    """How often, first and last, in which hours of the week, on which programs and devices.
+
+    Hours are local, by the offset that the person's newest event says. What is held for a machine's is counted apart.
+    """
+    backend = access.backend(server)
+    found = backend.email_opens(subject, campaign)
+    backend.close()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(
+        f"{found['open_count']} opens of {found['opened_mail_count']} mails ({found['sent_mail_count']} sent), "
+        f"{found['proxy_open_count']} of them through a proxy; held for machines': {found['machine_open_count']}"
+    )
+    if found["open_count"]:
+        click.echo(f"first {_day(found['first_time'])}, last {_day(found['last_time'])} UTC")
+        offset = found["offset_minutes"]
+        hours = ", ".join(f"{DAYS[hour // 24]} {hour % 24:02d}: {count}" for hour, count in found["hours"].items())
+        click.echo(f"hours of the week, UTC{offset // 60:+03d}:{offset % 60:02d}: {hours}")
+    for name in ("clients", "devices", "systems", "proxies"):
+        if found[name]:
+            click.echo(f"{name}: " + ", ".join(f"{one} {count}" for one, count in found[name].items()))
+
+
+def _day(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(time_ms / 1_000))
+
+
 @email.command(short_help="What would become of inbound mails, and why. Stores nothing.")
 @click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The site file: its replies section.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -121,6 +164,44 @@ def route(site_file: Path, files: tuple[Path, ...]) -> None:
         except OSError as error:
             raise Misused(f"{path} cannot be read: {error.strerror}", hint="name files that hold one message each") from None
         click.echo(json.dumps({"file": str(path), **taker.plan(content, now).to_json()}, ensure_ascii=False))
+
+
+@email.command(short_help="Hand an inbound mail to a server, as a mail server's pipe does.")
+@HTTP
+@click.option(
+    "--secret-file", type=click.Path(path_type=Path), help=f"Holds one of replies: secrets; else {SECRET_VARIABLE} does."
+)
+@click.argument("file", type=click.File("rb"), default="-")
+@with_access
+@click.pass_context
+def deliver(context: click.Context, address: str, secret_file: Path | None, file: BinaryIO, access: Access) -> None:
+    """Sign the message in FILE, standard input without, and send it to /inbound/email; what became of it, as JSON.
+
+    Exit status 75, by which a mail server keeps the mail and tries again, for whatever another attempt may get through.
+    """
+    from reflexarc_server.inbound.message import MAIL_BYTES_MAX
+    from reflexarc_server.inbound.signature import HEADER, signed
+
+    content = file.read(MAIL_BYTES_MAX + 1)
+    if len(content) > MAIL_BYTES_MAX:
+        raise Misused("the message is too long", hint=f"at most {MAIL_BYTES_MAX:,} bytes")
+    try:
+        headers = {HEADER: signed(_secret(secret_file), int(time.time()), content), "Content-Type": "message/rfc822"}
+        told = post(access, address, "/inbound/email", content, headers)
+    except ReflexArcError as error:
+        click.echo(f"reflexarc: {error}", err=True)
+        context.exit(TEMPORARY_FAILURE)
+    click.echo(json.dumps(told, ensure_ascii=False))
+
+
+def _secret(path: Path | None) -> str:
+    try:
+        secret = os.environ.get(SECRET_VARIABLE, "") if path is None else path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        secret = ""
+    if not secret:
+        raise UnauthenticatedError("there is no secret to sign with", hint=f"give --secret-file, or set {SECRET_VARIABLE}")
+    return secret
 
 
 def _read(path: Path | None) -> str:

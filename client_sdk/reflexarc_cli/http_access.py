@@ -37,6 +37,21 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
 
     Raises UnauthenticatedError, PermissionDeniedError, InvalidEventError as the server says, TransportError for anything else.
     """
+    headers = {}
+    if not access.insecure:
+        headers["Authorization"] = f"Bearer {access.key()}"
+    target = path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    return _sent(access, address, method, target, b"" if method == "POST" else None, headers)
+
+
+def post(access: Access, address: str, path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The answer to a POST that shows who sends it in its own headers, and no key. Raises as `ask`."""
+    return _sent(access, address, "POST", path, body, headers)
+
+
+def _sent(
+    access: Access, address: str, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+) -> dict[str, Any]:
     parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
     try:
         _ = parts.port
@@ -46,15 +61,12 @@ def ask(access: Access, address: str, method: str, path: str, query: Mapping[str
         raise TransportError(f"{address!r} is no address", hint="write http://127.0.0.1:8080 or https://host")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise TransportError(f"plaintext to {parts.hostname}", hint="write https://, or ask on the server's own machine")
-    headers = {"Accept": "application/json"}
-    if not access.insecure:
-        headers["Authorization"] = f"Bearer {access.key()}"
-    url = f"{parts.scheme}://{parts.netloc}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    url = f"{parts.scheme}://{parts.netloc}{target}"
     context = ssl.create_default_context(cafile=str(access.ca_file) if access.ca_file else None)
     opener = urllib.request.build_opener(
         _NoRedirect, urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})
     )
-    request = urllib.request.Request(url, b"" if method == "POST" else None, headers, method=method)
+    request = urllib.request.Request(url, body, {"Accept": "application/json", **headers}, method=method)
     try:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
             told = json.loads(answer.read(ANSWER_BYTES_MAX))

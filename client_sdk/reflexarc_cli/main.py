@@ -41,6 +41,7 @@ from reflexarc_cli.social_commands import social
 from reflexarc_cli.store_commands import store
 from reflexarc_cli.subject_commands import subject
 from reflexarc_cli.sync_commands import sync
+from reflexarc_cli.timeline_command import timeline
 from reflexarc_cli.train_command import train
 from reflexarc_core.errors import ReflexArcError
 
@@ -200,6 +201,7 @@ for command in (
     email,
     visits,
     leads,
+    timeline,
 ):
     cli.add_command(command)
 evaluate.add_command(sentiment)

@@ -13,7 +13,9 @@ import json
 import math
 import os
 import re
+import secrets
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -73,6 +75,17 @@ class Shop(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def do_POST(self) -> None:
+        """The help desk, to which replies to our mail are passed on."""
+        body = self.rfile.read(min(int(self.headers.get("Content-Length", "0")), 1_000_000))
+        is_there = self.path == "/helpdesk"
+        if is_there:
+            said = json.loads(body)["data"]["properties"]
+            print(f"  help desk: a {said['mood']} reply for {said['queue']}", flush=True)
+        self.send_response(204 if is_there else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def _found(self, path: str) -> tuple[str, bytes] | None:
         if path in ("/style.css", "/site.js"):
             return TYPES[path[path.rindex(".") :]], (HERE / path[1:]).read_bytes()
@@ -111,10 +124,35 @@ class Shop(BaseHTTPRequestHandler):
         """Quiet: the terminal is for the addresses."""
 
 
-def start_backend(folder: Path, shop: str, port: int) -> tuple[subprocess.Popen[str], str]:
-    """reflexarc serve as a process of its own: (process, its origin)."""
+def with_mail(text: str, folder: Path, mail: tuple[str, int], shop: str, backend: str) -> str:
+    """The site file with its mail, whose templates are put into `folder`; secrets that nobody gave are made up."""
+    words = {"shop": shop, "backend": backend, "smtp_host": mail[0], "smtp_port": str(mail[1])}
+    (folder / "mails").mkdir(exist_ok=True)
+    for path in sorted((HERE / "mail").iterdir()):
+        written = re.sub(r"\{\{(\w+)\}\}", lambda found: words.get(found[1], found[0]), path.read_text())
+        if path.name == "site.yaml":
+            text += written
+        else:
+            (folder / "mails" / path.name).write_text(written)
+    for name in ("MAIL_KEY", "REFLEXARC_INBOUND_SECRET", "HELPDESK_SECRET"):
+        os.environ.setdefault(name, secrets.token_urlsafe(32))
+    return text
+
+
+def free_port() -> int:
+    """A port that nobody listens on now: the mails' links need to know it before anybody does."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def start_backend(folder: Path, shop: str, port: int, mail: tuple[str, int] | None = None) -> tuple[subprocess.Popen[str], str]:
+    """reflexarc serve as a process of its own: (process, its origin). mail: where mail is handed over, None without mail."""
     site = folder / "site.yaml"
-    site.write_text((HERE / "site.yaml").read_text().replace("{{shop}}", shop))
+    text = (HERE / "site.yaml").read_text().replace("{{shop}}", shop)
+    if mail is not None:
+        port = port or free_port()
+        text = with_mail(text, folder, mail, shop, f"http://127.0.0.1:{port}")
+    site.write_text(text)
     command = [
         sys.executable, "-m", "reflexarc_cli", "serve", "--data", str(folder / "server"), "--address", "127.0.0.1:0",
         "--insecure", "--http", f"127.0.0.1:{port}", "--site", str(site), "--catalog", str(HERE / "catalog.yaml"),
@@ -151,8 +189,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=8000, help="of the shop (0: any free one)")
     parser.add_argument("--backend-port", type=int, default=0, help="of reflexarc's HTTP (0: any free one)")
+    parser.add_argument("--mail", metavar="HOST:PORT", help="send mail by the SMTP server there; see docs/email.md")
     parser.add_argument("--folder", type=Path, help="keep what reflexarc stores here")
     given = parser.parse_args()
+    mail = None
+    if given.mail:
+        host, _, smtp_port = given.mail.rpartition(":")
+        if not host or not smtp_port.isdigit():
+            parser.error("--mail is HOST:PORT, such as 127.0.0.1:2525")
+        mail = (host, int(smtp_port))
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +207,7 @@ def main() -> None:
             raise SystemExit(f"cannot listen on port {given.port}: {error.strerror}; give another --port") from None
         origin = f"http://127.0.0.1:{shop.server_port}"
         try:
-            process, Shop.backend = start_backend(folder, origin, given.backend_port)
+            process, Shop.backend = start_backend(folder, origin, given.backend_port, mail)
         except BaseException:
             shop.server_close()
             raise

@@ -66,7 +66,9 @@ from reflexarc_server.services.report import ReportServicer
 from reflexarc_server.services.scoring import ScoringServicer
 from reflexarc_server.services.sync_file import SyncFileServicer
 from reflexarc_server.site import Site
+from reflexarc_server.store.outbox import OutboxTable
 from reflexarc_server.store.sqlite import SqliteStore
+from reflexarc_server.timeline import Timelines
 
 THREADS: Final = 8
 STOP_GRACE_S: Final = 2.0
@@ -245,7 +247,8 @@ def _register(grpc_server: grpc.aio.Server, parts: Parts, control: Control, iden
     store, switch, fold, clock = parts.store, parts.switch, parts.fold, parts.clock
     scoring = Scoring(lambda: switch.live, lambda subject: fold.values((subject,))[1][0])
     results = Results(store, lambda: switch.live.catalog, parts.links)
-    reports = ReportServicer(results, Segments(fold), store, fold, switch, clock)
+    timelines = Timelines(store, parts.links, OutboxTable(store), lambda: parts.outbox.channels)
+    reports = ReportServicer(results, Segments(fold), timelines, store, fold, switch, clock)
     events = EventServicer(parts.ingest, admission, parts.down, switch, control, clock)
     admin = AdminServicer(store, fold, switch, parts.promotion, control, parts.links, parts.erasures, parts.outbox, clock)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(events, grpc_server)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
-import socket
 from collections.abc import Iterator
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
@@ -21,32 +16,10 @@ from reflexarc_server.email.compose import Templates
 from reflexarc_server.email.token import OPEN, REPLY, UNSUBSCRIBE, message_id_of
 from reflexarc_server.site import read_site
 from tests.email.kit import KEY, SIGNER, SITE, Served, token_of
+from tests.email.postbox import Postbox
 from tests.server.kit import ManualClock
 
 NOW = 1_700_000_000_000
-
-
-class Postbox:
-    """Takes mail, or answers what a test wants."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.recipients: list[str] = []
-        self.rcpt_answer = "250 OK"
-        self.data_answer = "250 OK"
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        if self.rcpt_answer.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        return self.rcpt_answer
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        if self.data_answer.startswith("250"):
-            parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
-            assert isinstance(parsed, EmailMessage)
-            self.mails.append(parsed)
-            self.recipients += envelope.rcpt_tos
-        return self.data_answer
 
 
 @pytest.fixture
@@ -56,12 +29,8 @@ def postbox() -> Postbox:
 
 @pytest.fixture
 def port(postbox: Postbox) -> Iterator[int]:
-    controller = Controller(postbox, hostname="127.0.0.1", port=0)
-    # It would ask the port it was given, which is any free one.
-    controller._trigger_server = lambda: socket.create_connection(controller.server.sockets[0].getsockname(), 5).close()
-    controller.start()
-    yield controller.server.sockets[0].getsockname()[1]
-    controller.stop()
+    with postbox.open() as port:
+        yield port
 
 
 @pytest.fixture

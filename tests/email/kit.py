@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from reflexarc.definitions import load_catalog
+from reflexarc_core.catalog import Catalog
 from reflexarc_core.event import Event
 from reflexarc_server.app import http_options, start_server
 from reflexarc_server.clock import Clock
@@ -81,10 +82,11 @@ def site_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -> 
 class Served:
     """A real server with its HTTP port, and the mail side of a browser."""
 
-    def __init__(self, folder: Path, site: Site, clock: Clock | None = None) -> None:
+    def __init__(self, folder: Path, site: Site, clock: Clock | None = None, catalog: Catalog | None = None) -> None:
         self.folder = folder
         http_port = http_options("127.0.0.1:0", None)
-        self.server = start_server(folder, "127.0.0.1:0", load_catalog(None), clock, insecure=True, http=http_port, site=site)
+        catalog = catalog or load_catalog(None)
+        self.server = start_server(folder, "127.0.0.1:0", catalog, clock, insecure=True, http=http_port, site=site)
         assert self.server.http is not None
         self._connection = http.client.HTTPConnection(self.server.http.address, timeout=20)
 

@@ -118,7 +118,7 @@ def test_an_open_is_an_event_with_what_the_reader_used(served: Served) -> None:
     assert (event.subject, event.event_time) == ("known:42", LATER)
     assert event.properties == {
         "message_id": "m-1", "campaign": "spring", "machine": False, "gateway": False, "gateway_score": 0.0,
-        "client": "Firefox", "device": "desktop", "os": "Linux", "since_sent_ms": 3_600_000,
+        "client": "Firefox", "device": "desktop", "os": "Linux", "since_sent_ms": 3_600_000, "hour_of_week": 47,
     }  # fmt: skip
 
 

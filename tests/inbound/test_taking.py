@@ -218,3 +218,28 @@ def test_mistakes_of_the_section_are_told(tmp_path: Path, monkeypatch: pytest.Mo
         read_site(path)
     for part in ("too short", "no kind 'replies'", "title", "has no name", "no field 'x'"):
         assert part in str(caught.value)
+
+
+def test_a_mail_servers_pipe_hands_a_mail_in_and_keeps_it_when_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: Receiver
+) -> None:
+    monkeypatch.setenv("INBOUND", SECRET)
+    started = start_server(
+        tmp_path / "server", "127.0.0.1:0", load_catalog(None), insecure=True, http=http_options("127.0.0.1:0", None),
+        site=site_of(tmp_path, monkeypatch, RULES), channels=[desk],
+    )  # fmt: skip
+    assert started.http is not None
+    words = ["deliver", "--http", started.http.address]
+    done = CliRunner().invoke(email, words, mail(TO_US), env={"REFLEXARC_INBOUND_SECRET": SECRET})
+    assert json.loads(done.output)["verdict"] == "stored"
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / "a.eml").write_bytes(mail(TO_US))
+    done = CliRunner().invoke(email, [*words, "--secret-file", str(tmp_path / "secret"), str(tmp_path / "a.eml")])
+    assert json.loads(done.output)["verdict"] == "duplicate"
+    for secret in ("", "another secret of these tests"):
+        done = CliRunner().invoke(email, words, mail(TO_US), env={"REFLEXARC_INBOUND_SECRET": secret})
+        assert done.exit_code == 75
+        assert secret == "" or secret not in done.output
+    started.stop()
+    done = CliRunner().invoke(email, words, mail(TO_US), env={"REFLEXARC_INBOUND_SECRET": SECRET})
+    assert done.exit_code == 75

@@ -25,41 +25,65 @@ _sym_db = _symbol_database.Default()
 from reflexarc_proto.v1 import event_pb2 as reflexarc__proto_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&reflexarc_proto/v1/email_service.proto\x12\x0creflexarc.v1\x1a\x1ereflexarc_proto/v1/event.proto\"\xf6\x01\n\x13PrepareEmailRequest\x12\x0c\n\x04html\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x10\n\x08\x63\x61mpaign\x18\x05 \x01(\t\x12\x37\n\x03utm\x18\x06 \x03(\x0b\x32*.reflexarc.v1.PrepareEmailRequest.UtmEntry\x12\x10\n\x08no_pixel\x18\x07 \x01(\x08\x1a*\n\x08UtmEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0bTrackedLink\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0btracked_url\x18\x03 \x01(\t\"\'\n\x08LeftLink\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9b\x01\n\x14PrepareEmailResponse\x12\x0c\n\x04html\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12(\n\x05links\x18\x03 \x03(\x0b\x32\x19.reflexarc.v1.TrackedLink\x12$\n\x04left\x18\x04 \x03(\x0b\x32\x16.reflexarc.v1.LeftLink\x12\x17\n\x0funsubscribe_url\x18\x05 \x01(\t\"`\n\x13GetEmailPathRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05goals\x18\x03 \x03(\t\"\x8d\x01\n\tEmailStep\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nevent_time\x18\x03 \x01(\x03\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\r\n\x05place\x18\x05 \x01(\t\x12\x0f\n\x07machine\x18\x06 \x01(\x08\"\xc7\x01\n\tEmailPath\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x10\n\x08\x63\x61mpaign\x18\x03 \x01(\t\x12&\n\x05steps\x18\x04 \x03(\x0b\x32\x17.reflexarc.v1.EmailStep\x12\x11\n\tconverted\x18\x05 \x01(\x08\x12\x18\n\x10\x63lick_to_goal_ms\x18\x06 \x01(\x03\x12\x17\n\x0fsent_to_goal_ms\x18\x07 \x01(\x03\">\n\x14GetEmailPathResponse\x12&\n\x05paths\x18\x01 \x03(\x0b\x32\x17.reflexarc.v1.EmailPath\"\x16\n\x14ListMailboxesRequest\"9\n\x0cMailSetAside\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04time\x18\x03 \x01(\x03\"\xce\x01\n\rMailboxStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btaken_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x17\n\x0fset_aside_count\x18\x04 \x01(\x03\x12-\n\tset_aside\x18\x05 \x03(\x0b\x32\x1a.reflexarc.v1.MailSetAside\x12\x12\n\nround_time\x18\x06 \x01(\x03\x12\x15\n\rfailure_count\x18\x07 \x01(\x05\x12\x0e\n\x06reason\x18\x08 \x01(\t\"G\n\x15ListMailboxesResponse\x12.\n\tmailboxes\x18\x01 \x03(\x0b\x32\x1b.reflexarc.v1.MailboxStatus2\x96\x02\n\x0c\x45mailService\x12U\n\x0cPrepareEmail\x12!.reflexarc.v1.PrepareEmailRequest\x1a\".reflexarc.v1.PrepareEmailResponse\x12U\n\x0cGetEmailPath\x12!.reflexarc.v1.GetEmailPathRequest\x1a\".reflexarc.v1.GetEmailPathResponse\x12X\n\rListMailboxes\x12\".reflexarc.v1.ListMailboxesRequest\x1a#.reflexarc.v1.ListMailboxesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&reflexarc_proto/v1/email_service.proto\x12\x0creflexarc.v1\x1a\x1ereflexarc_proto/v1/event.proto\"P\n\x14GetEmailOpensRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x10\n\x08\x63\x61mpaign\x18\x02 \x01(\t\"\x8d\x06\n\x15GetEmailOpensResponse\x12\x17\n\x0fsent_mail_count\x18\x01 \x01(\x03\x12\x19\n\x11opened_mail_count\x18\x02 \x01(\x03\x12\x12\n\nopen_count\x18\x03 \x01(\x03\x12\x18\n\x10proxy_open_count\x18\x04 \x01(\x03\x12\x1a\n\x12machine_open_count\x18\x05 \x01(\x03\x12\x12\n\nfirst_time\x18\x06 \x01(\x03\x12\x11\n\tlast_time\x18\x07 \x01(\x03\x12\x16\n\x0eoffset_minutes\x18\x08 \x01(\x05\x12=\n\x05hours\x18\t \x03(\x0b\x32..reflexarc.v1.GetEmailOpensResponse.HoursEntry\x12\x41\n\x07\x63lients\x18\n \x03(\x0b\x32\x30.reflexarc.v1.GetEmailOpensResponse.ClientsEntry\x12\x41\n\x07\x64\x65vices\x18\x0b \x03(\x0b\x32\x30.reflexarc.v1.GetEmailOpensResponse.DevicesEntry\x12\x41\n\x07systems\x18\x0c \x03(\x0b\x32\x30.reflexarc.v1.GetEmailOpensResponse.SystemsEntry\x12\x41\n\x07proxies\x18\r \x03(\x0b\x32\x30.reflexarc.v1.GetEmailOpensResponse.ProxiesEntry\x1a,\n\nHoursEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x43lientsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0c\x44\x65vicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cSystemsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cProxiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf6\x01\n\x13PrepareEmailRequest\x12\x0c\n\x04html\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12&\n\x07subject\x18\x04 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x10\n\x08\x63\x61mpaign\x18\x05 \x01(\t\x12\x37\n\x03utm\x18\x06 \x03(\x0b\x32*.reflexarc.v1.PrepareEmailRequest.UtmEntry\x12\x10\n\x08no_pixel\x18\x07 \x01(\x08\x1a*\n\x08UtmEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0bTrackedLink\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0btracked_url\x18\x03 \x01(\t\"\'\n\x08LeftLink\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9b\x01\n\x14PrepareEmailResponse\x12\x0c\n\x04html\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12(\n\x05links\x18\x03 \x03(\x0b\x32\x19.reflexarc.v1.TrackedLink\x12$\n\x04left\x18\x04 \x03(\x0b\x32\x16.reflexarc.v1.LeftLink\x12\x17\n\x0funsubscribe_url\x18\x05 \x01(\t\"`\n\x13GetEmailPathRequest\x12&\n\x07subject\x18\x01 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05goals\x18\x03 \x03(\t\"\x8d\x01\n\tEmailStep\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x12\n\nevent_time\x18\x03 \x01(\x03\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\r\n\x05place\x18\x05 \x01(\t\x12\x0f\n\x07machine\x18\x06 \x01(\x08\"\xc7\x01\n\tEmailPath\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12&\n\x07subject\x18\x02 \x01(\x0b\x32\x15.reflexarc.v1.Subject\x12\x10\n\x08\x63\x61mpaign\x18\x03 \x01(\t\x12&\n\x05steps\x18\x04 \x03(\x0b\x32\x17.reflexarc.v1.EmailStep\x12\x11\n\tconverted\x18\x05 \x01(\x08\x12\x18\n\x10\x63lick_to_goal_ms\x18\x06 \x01(\x03\x12\x17\n\x0fsent_to_goal_ms\x18\x07 \x01(\x03\">\n\x14GetEmailPathResponse\x12&\n\x05paths\x18\x01 \x03(\x0b\x32\x17.reflexarc.v1.EmailPath\"\x16\n\x14ListMailboxesRequest\"9\n\x0cMailSetAside\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04time\x18\x03 \x01(\x03\"\xce\x01\n\rMailboxStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btaken_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x17\n\x0fset_aside_count\x18\x04 \x01(\x03\x12-\n\tset_aside\x18\x05 \x03(\x0b\x32\x1a.reflexarc.v1.MailSetAside\x12\x12\n\nround_time\x18\x06 \x01(\x03\x12\x15\n\rfailure_count\x18\x07 \x01(\x05\x12\x0e\n\x06reason\x18\x08 \x01(\t\"G\n\x15ListMailboxesResponse\x12.\n\tmailboxes\x18\x01 \x03(\x0b\x32\x1b.reflexarc.v1.MailboxStatus2\xf0\x02\n\x0c\x45mailService\x12U\n\x0cPrepareEmail\x12!.reflexarc.v1.PrepareEmailRequest\x1a\".reflexarc.v1.PrepareEmailResponse\x12U\n\x0cGetEmailPath\x12!.reflexarc.v1.GetEmailPathRequest\x1a\".reflexarc.v1.GetEmailPathResponse\x12X\n\rGetEmailOpens\x12\".reflexarc.v1.GetEmailOpensRequest\x1a#.reflexarc.v1.GetEmailOpensResponse\x12X\n\rListMailboxes\x12\".reflexarc.v1.ListMailboxesRequest\x1a#.reflexarc.v1.ListMailboxesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reflexarc_proto.v1.email_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_HOURSENTRY']._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_HOURSENTRY']._serialized_options = b'8\001'
+  _globals['_GETEMAILOPENSRESPONSE_CLIENTSENTRY']._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_CLIENTSENTRY']._serialized_options = b'8\001'
+  _globals['_GETEMAILOPENSRESPONSE_DEVICESENTRY']._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_DEVICESENTRY']._serialized_options = b'8\001'
+  _globals['_GETEMAILOPENSRESPONSE_SYSTEMSENTRY']._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_SYSTEMSENTRY']._serialized_options = b'8\001'
+  _globals['_GETEMAILOPENSRESPONSE_PROXIESENTRY']._loaded_options = None
+  _globals['_GETEMAILOPENSRESPONSE_PROXIESENTRY']._serialized_options = b'8\001'
   _globals['_PREPAREEMAILREQUEST_UTMENTRY']._loaded_options = None
   _globals['_PREPAREEMAILREQUEST_UTMENTRY']._serialized_options = b'8\001'
-  _globals['_PREPAREEMAILREQUEST']._serialized_start=89
-  _globals['_PREPAREEMAILREQUEST']._serialized_end=335
-  _globals['_PREPAREEMAILREQUEST_UTMENTRY']._serialized_start=293
-  _globals['_PREPAREEMAILREQUEST_UTMENTRY']._serialized_end=335
-  _globals['_TRACKEDLINK']._serialized_start=337
-  _globals['_TRACKEDLINK']._serialized_end=402
-  _globals['_LEFTLINK']._serialized_start=404
-  _globals['_LEFTLINK']._serialized_end=443
-  _globals['_PREPAREEMAILRESPONSE']._serialized_start=446
-  _globals['_PREPAREEMAILRESPONSE']._serialized_end=601
-  _globals['_GETEMAILPATHREQUEST']._serialized_start=603
-  _globals['_GETEMAILPATHREQUEST']._serialized_end=699
-  _globals['_EMAILSTEP']._serialized_start=702
-  _globals['_EMAILSTEP']._serialized_end=843
-  _globals['_EMAILPATH']._serialized_start=846
-  _globals['_EMAILPATH']._serialized_end=1045
-  _globals['_GETEMAILPATHRESPONSE']._serialized_start=1047
-  _globals['_GETEMAILPATHRESPONSE']._serialized_end=1109
-  _globals['_LISTMAILBOXESREQUEST']._serialized_start=1111
-  _globals['_LISTMAILBOXESREQUEST']._serialized_end=1133
-  _globals['_MAILSETASIDE']._serialized_start=1135
-  _globals['_MAILSETASIDE']._serialized_end=1192
-  _globals['_MAILBOXSTATUS']._serialized_start=1195
-  _globals['_MAILBOXSTATUS']._serialized_end=1401
-  _globals['_LISTMAILBOXESRESPONSE']._serialized_start=1403
-  _globals['_LISTMAILBOXESRESPONSE']._serialized_end=1474
-  _globals['_EMAILSERVICE']._serialized_start=1477
-  _globals['_EMAILSERVICE']._serialized_end=1755
+  _globals['_GETEMAILOPENSREQUEST']._serialized_start=88
+  _globals['_GETEMAILOPENSREQUEST']._serialized_end=168
+  _globals['_GETEMAILOPENSRESPONSE']._serialized_start=171
+  _globals['_GETEMAILOPENSRESPONSE']._serialized_end=952
+  _globals['_GETEMAILOPENSRESPONSE_HOURSENTRY']._serialized_start=716
+  _globals['_GETEMAILOPENSRESPONSE_HOURSENTRY']._serialized_end=760
+  _globals['_GETEMAILOPENSRESPONSE_CLIENTSENTRY']._serialized_start=762
+  _globals['_GETEMAILOPENSRESPONSE_CLIENTSENTRY']._serialized_end=808
+  _globals['_GETEMAILOPENSRESPONSE_DEVICESENTRY']._serialized_start=810
+  _globals['_GETEMAILOPENSRESPONSE_DEVICESENTRY']._serialized_end=856
+  _globals['_GETEMAILOPENSRESPONSE_SYSTEMSENTRY']._serialized_start=858
+  _globals['_GETEMAILOPENSRESPONSE_SYSTEMSENTRY']._serialized_end=904
+  _globals['_GETEMAILOPENSRESPONSE_PROXIESENTRY']._serialized_start=906
+  _globals['_GETEMAILOPENSRESPONSE_PROXIESENTRY']._serialized_end=952
+  _globals['_PREPAREEMAILREQUEST']._serialized_start=955
+  _globals['_PREPAREEMAILREQUEST']._serialized_end=1201
+  _globals['_PREPAREEMAILREQUEST_UTMENTRY']._serialized_start=1159
+  _globals['_PREPAREEMAILREQUEST_UTMENTRY']._serialized_end=1201
+  _globals['_TRACKEDLINK']._serialized_start=1203
+  _globals['_TRACKEDLINK']._serialized_end=1268
+  _globals['_LEFTLINK']._serialized_start=1270
+  _globals['_LEFTLINK']._serialized_end=1309
+  _globals['_PREPAREEMAILRESPONSE']._serialized_start=1312
+  _globals['_PREPAREEMAILRESPONSE']._serialized_end=1467
+  _globals['_GETEMAILPATHREQUEST']._serialized_start=1469
+  _globals['_GETEMAILPATHREQUEST']._serialized_end=1565
+  _globals['_EMAILSTEP']._serialized_start=1568
+  _globals['_EMAILSTEP']._serialized_end=1709
+  _globals['_EMAILPATH']._serialized_start=1712
+  _globals['_EMAILPATH']._serialized_end=1911
+  _globals['_GETEMAILPATHRESPONSE']._serialized_start=1913
+  _globals['_GETEMAILPATHRESPONSE']._serialized_end=1975
+  _globals['_LISTMAILBOXESREQUEST']._serialized_start=1977
+  _globals['_LISTMAILBOXESREQUEST']._serialized_end=1999
+  _globals['_MAILSETASIDE']._serialized_start=2001
+  _globals['_MAILSETASIDE']._serialized_end=2058
+  _globals['_MAILBOXSTATUS']._serialized_start=2061
+  _globals['_MAILBOXSTATUS']._serialized_end=2267
+  _globals['_LISTMAILBOXESRESPONSE']._serialized_start=2269
+  _globals['_LISTMAILBOXESRESPONSE']._serialized_end=2340
+  _globals['_EMAILSERVICE']._serialized_start=2343
+  _globals['_EMAILSERVICE']._serialized_end=2711
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,214 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class GetEmailOpensRequest(_message.Message):
+    """Whose opens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """Of mails of this campaign only; empty for all mail."""
+    @_builtins.property
+    def subject(self) -> _event_pb2.Subject:
+        """The person."""
+
+    def __init__(
+        self,
+        *,
+        subject: _event_pb2.Subject | None = ...,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEmailOpensRequest: _TypeAlias = GetEmailOpensRequest  # noqa: Y015
+
+@_typing.final
+class GetEmailOpensResponse(_message.Message):
+    """Opens of a person, without those that are held for a machine's, which are counted beside them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HoursEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ClientsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class DevicesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SystemsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ProxiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SENT_MAIL_COUNT_FIELD_NUMBER: _builtins.int
+    OPENED_MAIL_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    PROXY_OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    MACHINE_OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    SYSTEMS_FIELD_NUMBER: _builtins.int
+    PROXIES_FIELD_NUMBER: _builtins.int
+    sent_mail_count: _builtins.int
+    """Mails that were sent."""
+    opened_mail_count: _builtins.int
+    """Mails that were opened."""
+    open_count: _builtins.int
+    """Opens."""
+    proxy_open_count: _builtins.int
+    """Of these, how many came through an image proxy, which tells when and not on what."""
+    machine_open_count: _builtins.int
+    """Opens that are held for a machine's; in none of the other counts but proxies."""
+    first_time: _builtins.int
+    """The first open, milliseconds since the Unix epoch, UTC. 0 means never."""
+    last_time: _builtins.int
+    """The last open, milliseconds since the Unix epoch, UTC. 0 means never."""
+    offset_minutes: _builtins.int
+    """Local time minus UTC, minutes, as the person's newest event says it; 0 for UTC, or where none says it."""
+    @_builtins.property
+    def hours(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
+        """Hour of the local week, 0 for Monday 00:00 to 167, to opens."""
+
+    @_builtins.property
+    def clients(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Program or mail host to opens."""
+
+    @_builtins.property
+    def devices(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Class of device to opens."""
+
+    @_builtins.property
+    def systems(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Operating system to opens."""
+
+    @_builtins.property
+    def proxies(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Image proxy to opens, also to those that are held for a machine's."""
+
+    def __init__(
+        self,
+        *,
+        sent_mail_count: _builtins.int = ...,
+        opened_mail_count: _builtins.int = ...,
+        open_count: _builtins.int = ...,
+        proxy_open_count: _builtins.int = ...,
+        machine_open_count: _builtins.int = ...,
+        first_time: _builtins.int = ...,
+        last_time: _builtins.int = ...,
+        offset_minutes: _builtins.int = ...,
+        hours: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        clients: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        devices: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        systems: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        proxies: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "devices", b"devices", "first_time", b"first_time", "hours", b"hours", "last_time", b"last_time", "machine_open_count", b"machine_open_count", "offset_minutes", b"offset_minutes", "open_count", b"open_count", "opened_mail_count", b"opened_mail_count", "proxies", b"proxies", "proxy_open_count", b"proxy_open_count", "sent_mail_count", b"sent_mail_count", "systems", b"systems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEmailOpensResponse: _TypeAlias = GetEmailOpensResponse  # noqa: Y015
+
+@_typing.final
 class PrepareEmailRequest(_message.Message):
     """A mail to prepare."""
 

@@ -45,6 +45,11 @@ class EmailServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
                 _registered_method=True)
+        self.GetEmailOpens = channel.unary_unary(
+                '/reflexarc.v1.EmailService/GetEmailOpens',
+                request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensResponse.FromString,
+                _registered_method=True)
         self.ListMailboxes = channel.unary_unary(
                 '/reflexarc.v1.EmailService/ListMailboxes',
                 request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.ListMailboxesRequest.SerializeToString,
@@ -70,6 +75,13 @@ class EmailServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEmailOpens(self, request, context):
+        """When and on what a person opens mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMailboxes(self, request, context):
         """How the mailboxes do that the server looks through for answers, since it started.
         """
@@ -89,6 +101,11 @@ def add_EmailServiceServicer_to_server(servicer, server):
                     servicer.GetEmailPath,
                     request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.SerializeToString,
+            ),
+            'GetEmailOpens': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEmailOpens,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensResponse.SerializeToString,
             ),
             'ListMailboxes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMailboxes,
@@ -151,6 +168,33 @@ class EmailService:
             '/reflexarc.v1.EmailService/GetEmailPath',
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEmailOpens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.EmailService/GetEmailOpens',
+            reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensResponse.FromString,
             options,
             channel_credentials,
             insecure,

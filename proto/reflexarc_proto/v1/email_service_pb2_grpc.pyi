@@ -37,6 +37,8 @@ class EmailServiceStub:
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]
     """The way from a mail to what came of it, of a person or of one mail."""
+    GetEmailOpens: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailOpensRequest, _email_service_pb2.GetEmailOpensResponse]
+    """When and on what a person opens mail."""
     ListMailboxes: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]
     """How the mailboxes do that the server looks through for answers, since it started."""
 
@@ -49,6 +51,8 @@ class EmailServiceAsyncStub(EmailServiceStub):
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _aio.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]  # type: ignore[assignment]
     """The way from a mail to what came of it, of a person or of one mail."""
+    GetEmailOpens: _aio.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailOpensRequest, _email_service_pb2.GetEmailOpensResponse]  # type: ignore[assignment]
+    """When and on what a person opens mail."""
     ListMailboxes: _aio.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]  # type: ignore[assignment]
     """How the mailboxes do that the server looks through for answers, since it started."""
 
@@ -70,6 +74,14 @@ class EmailServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_email_service_pb2.GetEmailPathResponse, _abc.Awaitable[_email_service_pb2.GetEmailPathResponse]]:
         """The way from a mail to what came of it, of a person or of one mail."""
+
+    @_abc_1.abstractmethod
+    def GetEmailOpens(
+        self,
+        request: _email_service_pb2.GetEmailOpensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_email_service_pb2.GetEmailOpensResponse, _abc.Awaitable[_email_service_pb2.GetEmailOpensResponse]]:
+        """When and on what a person opens mail."""
 
     @_abc_1.abstractmethod
     def ListMailboxes(

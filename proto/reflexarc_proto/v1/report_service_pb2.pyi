@@ -21,6 +21,164 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class GetTimelineRequest(_message.Message):
+    """Whose timeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    ENTRY_MAX_FIELD_NUMBER: _builtins.int
+    until_time: _builtins.int
+    """Only what happened before this time, milliseconds since the Unix epoch, UTC. 0 means until now."""
+    entry_max: _builtins.int
+    """Most entries, at most 1000. 0 means 200."""
+    @_builtins.property
+    def subject(self) -> _event_pb2.Subject:
+        """The person, or one of what is linked to it."""
+
+    def __init__(
+        self,
+        *,
+        subject: _event_pb2.Subject | None = ...,
+        until_time: _builtins.int = ...,
+        entry_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_max", b"entry_max", "subject", b"subject", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineRequest: _TypeAlias = GetTimelineRequest  # noqa: Y015
+
+@_typing.final
+class OutgoingMessage(_message.Message):
+    """A message to another system, without what it says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    PUT_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TRY_COUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """The channel it goes out by."""
+    key: _builtins.str
+    """What makes it the same message: the id of the decision or event it is about."""
+    put_time: _builtins.int
+    """When it was put into the outbox, milliseconds since the Unix epoch, UTC."""
+    end_time: _builtins.int
+    """Since when it is sent or given up, milliseconds since the Unix epoch, UTC. 0 means that it waits."""
+    state: _builtins.str
+    """open, sent, or dead."""
+    try_count: _builtins.int
+    """Attempts that failed."""
+    reason: _builtins.str
+    """Why it is not sent. Empty means nothing went wrong."""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        key: _builtins.str = ...,
+        put_time: _builtins.int = ...,
+        end_time: _builtins.int = ...,
+        state: _builtins.str = ...,
+        try_count: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "end_time", b"end_time", "key", b"key", "put_time", b"put_time", "reason", b"reason", "state", b"state", "try_count", b"try_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015
+
+@_typing.final
+class TimelineEntry(_message.Message):
+    """One entry: an event, a decision, or a message to another system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    time: _builtins.int
+    """When, milliseconds since the Unix epoch, UTC."""
+    machine: _builtins.bool
+    """Of an open or a click of a mail: whether it is held for a machine's, now that all around it is known."""
+    @_builtins.property
+    def subject(self) -> _event_pb2.Subject:
+        """Whose: the person, or a browser or device linked to it."""
+
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """Something happened."""
+
+    @_builtins.property
+    def decision(self) -> _decision_pb2.Decision:
+        """Something was decided: the last record of it."""
+
+    @_builtins.property
+    def message(self) -> Global___OutgoingMessage:
+        """Something goes out; told for 30 days after it went."""
+
+    def __init__(
+        self,
+        *,
+        time: _builtins.int = ...,
+        subject: _event_pb2.Subject | None = ...,
+        event: _event_pb2.Event | None = ...,
+        decision: _decision_pb2.Decision | None = ...,
+        message: Global___OutgoingMessage | None = ...,
+        machine: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "event", b"event", "message", b"message", "subject", b"subject", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "event", b"event", "machine", b"machine", "message", b"message", "subject", b"subject", "time", b"time", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["event", "decision", "message"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___TimelineEntry: _TypeAlias = TimelineEntry  # noqa: Y015
+
+@_typing.final
+class GetTimelineResponse(_message.Message):
+    """The newest entries, oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    OLDER_COUNT_FIELD_NUMBER: _builtins.int
+    older_count: _builtins.int
+    """How many older ones are left out."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEntry]:
+        """In order of time; an event before what it led to."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___TimelineEntry] | None = ...,
+        older_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "older_count", b"older_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineResponse: _TypeAlias = GetTimelineResponse  # noqa: Y015
+
+@_typing.final
 class CountSegmentsRequest(_message.Message):
     """Which segments, and in which time to count who came and went."""
 

@@ -60,6 +60,11 @@ class ReportServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.FromString,
                 _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/reflexarc.v1.ReportService/GetTimeline',
+                request_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -102,6 +107,13 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTimeline(self, request, context):
+        """What is stored of a person and of everything linked to it, in the order in which it happened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +141,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.CountSegments,
                     request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.SerializeToString,
+            ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +284,33 @@ class ReportService:
             '/reflexarc.v1.ReportService/CountSegments',
             reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_report__service__pb2.CountSegmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.ReportService/GetTimeline',
+            reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_report__service__pb2.GetTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class ReportServiceStub:
     """
     CountSegments: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.CountSegmentsRequest, _report_service_pb2.CountSegmentsResponse]
     """How many subjects are in each segment now, and how many came and went."""
+    GetTimeline: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.GetTimelineRequest, _report_service_pb2.GetTimelineResponse]
+    """What is stored of a person and of everything linked to it, in the order in which it happened."""
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
@@ -63,6 +65,8 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """
     CountSegments: _aio.UnaryUnaryMultiCallable[_report_service_pb2.CountSegmentsRequest, _report_service_pb2.CountSegmentsResponse]  # type: ignore[assignment]
     """How many subjects are in each segment now, and how many came and went."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_report_service_pb2.GetTimelineRequest, _report_service_pb2.GetTimelineResponse]  # type: ignore[assignment]
+    """What is stored of a person and of everything linked to it, in the order in which it happened."""
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """What came of it all."""
@@ -108,5 +112,13 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_report_service_pb2.CountSegmentsResponse, _abc.Awaitable[_report_service_pb2.CountSegmentsResponse]]:
         """How many subjects are in each segment now, and how many came and went."""
+
+    @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _report_service_pb2.GetTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_service_pb2.GetTimelineResponse, _abc.Awaitable[_report_service_pb2.GetTimelineResponse]]:
+        """What is stored of a person and of everything linked to it, in the order in which it happened."""
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from reflexarc_core.event import CONSENT, Event, Value
+from reflexarc_core.purchase_window import hour_of_week
 from reflexarc_server.email.address import without_secrets
 from reflexarc_server.email.gateway import Agent, Label, Request, Watch
 from reflexarc_server.email.token import Mark, event_id_prefix
@@ -75,6 +76,7 @@ class Happenings:
             "machine": label.machine,
             "gateway": label.gateway,
             "gateway_score": label.gateway_score,
+            "hour_of_week": hour_of_week(time),
             **_said(mark, label, agent, since),
         }
         if event_type == EMAIL_CLICK:

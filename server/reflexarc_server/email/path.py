@@ -56,7 +56,7 @@ def paths_of(
     goal.
     """
     ordered = sorted(events, key=lambda event: event.event_time)
-    machines = _machines(ordered)
+    machines = machines_of(ordered)
     held: dict[str, list[Event]] = {}
     current, clicked = "", 0
     ended: set[str] = set()
@@ -103,8 +103,9 @@ def _path(message_id: str, events: Sequence[Event], machines: dict[str, bool], g
     )
 
 
-def _machines(events: Sequence[Event]) -> dict[str, bool]:
-    """Event id -> whether a machine's, of opens and clicks: by its label, or for it stands in a burst."""
+def machines_of(events: Sequence[Event]) -> dict[str, bool]:
+    """Event id -> whether a machine's, of opens and clicks: by its label, or for it stands in a burst. Of events in any order."""
+    events = sorted(events, key=lambda event: event.event_time)
     found = {e.event_id: e.properties.get("machine") is True for e in events if e.event_type in (EMAIL_OPEN, EMAIL_CLICK)}
     clicks: dict[str, list[Event]] = {}
     for event in events:

@@ -40,11 +40,13 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "CountEvents": f"{READ} {ADMIN}",
             "ExplainTrigger": f"{READ} {ADMIN}",
             "CountSegments": f"{READ} {ADMIN}",
+            "GetTimeline": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.EmailService": {
             "PrepareEmail": f"{INGEST} {ADMIN}",  # whoever sends mail also says what came of it
             "GetEmailPath": f"{READ} {ADMIN}",
             "ListMailboxes": f"{READ} {ADMIN}",
+            "GetEmailOpens": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,

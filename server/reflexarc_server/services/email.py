@@ -11,6 +11,7 @@ from reflexarc_proto.v1 import email_service_pb2 as messages
 from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceServicer
 from reflexarc_proto.wire import subject_from_proto, subject_to_proto
 from reflexarc_server.email.log import MailLog
+from reflexarc_server.email.opens import opens_of
 from reflexarc_server.email.path import GOALS, MailPath, paths_of
 from reflexarc_server.email.prepare import Message, Preparer
 from reflexarc_server.inbound.polling import MailboxStatus, Poller
@@ -61,6 +62,26 @@ class EmailServicer(EmailServiceServicer):
         self, request: messages.ListMailboxesRequest, context: grpc.ServicerContext
     ) -> messages.ListMailboxesResponse:
         return messages.ListMailboxesResponse(mailboxes=[_status(poller.status) for poller in self._pollers])
+
+    def GetEmailOpens(
+        self, request: messages.GetEmailOpensRequest, context: grpc.ServicerContext
+    ) -> messages.GetEmailOpensResponse:
+        found = opens_of(self._log.of_person(subject_from_proto(request.subject)), request.campaign)
+        return messages.GetEmailOpensResponse(
+            sent_mail_count=found.mails_sent,
+            opened_mail_count=found.mails_opened,
+            open_count=found.opens,
+            proxy_open_count=found.through_proxy,
+            machine_open_count=found.machine_opens,
+            first_time=found.first_time,
+            last_time=found.last_time,
+            offset_minutes=found.offset_minutes,
+            hours=found.hours,
+            clients=found.clients,
+            devices=found.devices,
+            systems=found.systems,
+            proxies=found.proxies,
+        )
 
 
 def _status(found: MailboxStatus) -> messages.MailboxStatus:

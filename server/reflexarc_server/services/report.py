@@ -12,7 +12,14 @@ from reflexarc_core.explain import NEVER_SEEN, lines_of
 from reflexarc_proto.v1 import decision_pb2, record_pb2
 from reflexarc_proto.v1 import report_service_pb2 as messages
 from reflexarc_proto.v1.report_service_pb2_grpc import ReportServiceServicer
-from reflexarc_proto.wire import reason_from_proto, reason_to_proto, subject_from_proto
+from reflexarc_proto.wire import (
+    decision_to_proto,
+    event_to_proto,
+    reason_from_proto,
+    reason_to_proto,
+    subject_from_proto,
+    subject_to_proto,
+)
 from reflexarc_server.clock import Clock
 from reflexarc_server.fold import Fold
 from reflexarc_server.intervals import Arm, Lift
@@ -20,18 +27,24 @@ from reflexarc_server.live import Switch
 from reflexarc_server.results import Results, TriggerResult
 from reflexarc_server.segments import Segments
 from reflexarc_server.store.port import Store
+from reflexarc_server.timeline import ENTRIES, ENTRIES_MAX, Entry, Timelines
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 EXPLAINED_DECISIONS: Final = 5
+ANSWER_BYTES_MAX: Final = 3_000_000
+"""Of a timeline: a message is at most 4 MiB."""
 
 
 class ReportServicer(ReportServiceServicer):
     """See the contract."""
 
-    def __init__(self, results: Results, segments: Segments, store: Store, fold: Fold, switch: Switch, clock: Clock) -> None:
+    def __init__(
+        self, results: Results, segments: Segments, timelines: Timelines, store: Store, fold: Fold, switch: Switch, clock: Clock
+    ) -> None:
         self._results = results
         self._segments = segments
+        self._timelines = timelines
         self._fold = fold
         self._switch = switch
         self._store = store
@@ -113,6 +126,22 @@ class ReportServicer(ReportServiceServicer):
             until_time=found.until_time,
         )
 
+    def GetTimeline(self, request: messages.GetTimelineRequest, context: grpc.ServicerContext) -> messages.GetTimelineResponse:
+        if request.entry_max < 0 or request.until_time < 0:
+            raise InvalidEventError("a number of entries, or a time, below 0", hint="0 for as many as usual, until now")
+        count_max = min(request.entry_max or ENTRIES, ENTRIES_MAX)
+        found = self._timelines.of(subject_from_proto(request.subject), request.until_time, count_max)
+        entries: list[messages.TimelineEntry] = []
+        left = ANSWER_BYTES_MAX
+        for entry in reversed(found.entries):  # of what does not fit into an answer, the newest
+            encoded = _entry(entry)
+            left -= encoded.ByteSize()
+            if left < 0 and entries:
+                break
+            entries.append(encoded)
+        older_count = found.older_count + len(found.entries) - len(entries)
+        return messages.GetTimelineResponse(entries=entries[::-1], older_count=older_count)
+
     def CountEvents(self, request: messages.CountEventsRequest, context: grpc.ServicerContext) -> messages.CountEventsResponse:
         wanted = set(request.event_types)
         return messages.CountEventsResponse(
@@ -122,6 +151,28 @@ class ReportServicer(ReportServiceServicer):
                 if not wanted or event_type in wanted
             ]
         )
+
+
+def _entry(entry: Entry) -> messages.TimelineEntry:
+    encoded = messages.TimelineEntry(time=entry.time, subject=subject_to_proto(entry.subject), machine=entry.machine)
+    if entry.event is not None:
+        encoded.event.CopyFrom(event_to_proto(entry.event))
+    elif entry.decision is not None:
+        encoded.decision.CopyFrom(decision_to_proto(entry.decision))
+    elif entry.message is not None:
+        said = entry.message
+        encoded.message.CopyFrom(
+            messages.OutgoingMessage(
+                channel=said.channel,
+                key=entry.key,
+                put_time=said.put_time,
+                end_time=said.end_time,
+                state=said.state,
+                try_count=said.tries,
+                reason=said.reason,
+            )
+        )
+    return encoded
 
 
 def _encode(result: TriggerResult) -> messages.TriggerResult:
