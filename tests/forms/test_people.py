@@ -95,3 +95,19 @@ def test_where_each_lead_is_and_never_what_it_says(server: Server, crm: Receiver
 
 def ids(server: Server) -> list[str]:
     return [str(row[0]) for row in server.parts.store.ask("SELECT lead_id FROM leads")]
+
+
+def test_what_happened_the_lead_and_its_message_are_there_together_or_not_at_all(server: Server, crm: Receiver) -> None:
+    store = server.parts.store
+    counts = "SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM leads), (SELECT count(*) FROM outbox)"
+    before = store.ask(counts)
+    with store.transaction() as transaction:
+        transaction.run("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END", ())
+    assert Page(server).send("quote", GOOD, "1")[0] == 503
+    assert store.ask(counts) == before
+    with store.transaction() as transaction:
+        transaction.run("DROP TRIGGER full", ())
+    assert Page(server).send("quote", GOOD, "1")[0] == 200
+    wait_for(lambda: len(crm.taken) == 1)
+    types = [row[0] for row in store.ask("SELECT event_type FROM log WHERE kind = 1")]
+    assert (types.count("form_submit"), store.ask("SELECT count(*) FROM leads")) == (1, [(1,)])

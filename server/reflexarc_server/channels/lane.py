@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from reflexarc_server.channels.backoff import AGE_MS_MAX, CHANNEL_MS, MESSAGE_MS, Draw, pause_ms
 from reflexarc_server.channels.channel import Channel, Outgoing, Refused, Unreachable
+from reflexarc_server.channels.endings import Endings
 from reflexarc_server.clock import Clock
 from reflexarc_server.store import outbox as table
 from reflexarc_server.store.outbox import OutboxTable, Waiting
@@ -32,10 +34,14 @@ _log = logging.getLogger(__name__)
 class Lane:
     """One channel's. workers: messages that are under way at once, each of another order."""
 
-    def __init__(self, channel: Channel, store: SqliteStore, clock: Clock, draw: Draw, workers: int) -> None:
+    def __init__(
+        self, channel: Channel, store: SqliteStore, clock: Clock, draw: Draw, workers: int, endings: Endings | None = None
+    ) -> None:
+        """endings: shared with other lanes of the store; None for its own."""
         self.channel: Final = channel
         self._store = store
         self._table = OutboxTable(store)
+        self._endings = endings or Endings(store)
         self._clock = clock
         self._draw = draw
         self._lock = threading.Lock()
@@ -101,14 +107,20 @@ class Lane:
             now = self._clock.now_ms()
             if now < self._rest_until or (self._failures and self._flying):
                 return None  # what fails is asked by one at a time
-            # In a transaction of its own, which begins when that of whoever has just put something is over.
-            with self._store.transaction() as transaction:
-                found = table.due(transaction.run, self.channel.name, now, len(self._flying) + 1)
-            waiting = next((each for each in found if each.row not in self._flying), None)
+            # By a look that waits for nobody, as a rule: a row that is open there and not under way here is nobody's, for an
+            # attempt's end is durable before it is under way no more. What was just put that look may not see: then in a
+            # transaction of its own, which begins when that of whoever put it is over.
+            waiting = self._next_of(self._table.due(self.channel.name, now, len(self._flying) + 1))
+            if waiting is None:
+                with self._store.transaction() as transaction:
+                    waiting = self._next_of(table.due(transaction.run, self.channel.name, now, len(self._flying) + 1))
             if waiting is not None:
                 self._flying.add(waiting.row)
                 self._news.set()  # where one was, another may be: for whoever waits meanwhile
             return waiting
+
+    def _next_of(self, found: Sequence[Waiting]) -> Waiting | None:
+        return next((each for each in found if each.row not in self._flying), None)
 
     # -- one attempt ----------------------------------------------------------------------------------------------
 
@@ -134,8 +146,7 @@ class Lane:
             self._bury(waiting, f"the channel failed: {type(error).__name__}")
         else:
             self._answered()
-            with self._store.transaction() as transaction:
-                table.sent(transaction.run, waiting.row, self._clock.now_ms())
+            self._endings.write(lambda run: table.sent(run, waiting.row, self._clock.now_ms()))
 
     def _answered(self) -> None:
         with self._lock:
@@ -156,11 +167,9 @@ class Lane:
             self._bury(waiting, f"tried for {AGE_MS_MAX // 86_400_000} days: {reason}")
             return
         due_time = now + pause_ms(MESSAGE_MS, waiting.tries + 1, retry_after_ms, self._draw)
-        with self._store.transaction() as transaction:
-            table.postpone(transaction.run, waiting.row, due_time, reason[:REASON_LENGTH_MAX])
+        self._endings.write(lambda run: table.postpone(run, waiting.row, due_time, reason[:REASON_LENGTH_MAX]))
         _log.warning("channel %s: message %d is tried again in %d ms", self.channel.name, waiting.row, due_time - now)
 
     def _bury(self, waiting: Waiting, reason: str) -> None:
-        with self._store.transaction() as transaction:
-            table.bury(transaction.run, waiting.row, self._clock.now_ms(), reason[:REASON_LENGTH_MAX])
+        self._endings.write(lambda run: table.bury(run, waiting.row, self._clock.now_ms(), reason[:REASON_LENGTH_MAX]))
         _log.warning("channel %s: message %d is a dead letter", self.channel.name, waiting.row)

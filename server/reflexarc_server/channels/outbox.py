@@ -17,13 +17,14 @@ from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_server.chance import CHANCE
 from reflexarc_server.channels.backoff import Draw
 from reflexarc_server.channels.channel import Channel, Outgoing, Refused, Unreachable
+from reflexarc_server.channels.endings import Endings
 from reflexarc_server.channels.lane import Lane
 from reflexarc_server.clock import Clock
 from reflexarc_server.store import outbox as table
 from reflexarc_server.store.outbox import DeadLetter, OutboxTable, Waiting, Way
 from reflexarc_server.store.sqlite import SqliteStore
 
-WORKERS: Final = 4
+WORKERS: Final = 8
 KEYS_KEPT_MS: Final = 30 * 86_400_000
 """So long a key is known after its message was sent."""
 BODY_BYTES_MAX: Final = 1_048_576
@@ -42,6 +43,7 @@ class Outbox:
         self._clock = clock
         self._draw = draw
         self._table = OutboxTable(store)
+        self._endings = Endings(store)
         self._lanes: dict[str, Lane] = {}
         self._forgot_at = 0
 
@@ -49,7 +51,7 @@ class Outbox:
         """Have a channel; workers: messages that may be under way at once. Raises DefinitionError for a name that is taken."""
         if channel.name in self._lanes:
             raise DefinitionError(f"two channels are named {channel.name}", hint="give one of them another name")
-        self._lanes[channel.name] = Lane(channel, self._store, self._clock, self._draw, workers)
+        self._lanes[channel.name] = Lane(channel, self._store, self._clock, self._draw, workers, self._endings)
 
     @property
     def channels(self) -> frozenset[str]:

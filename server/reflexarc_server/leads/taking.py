@@ -23,6 +23,7 @@ from reflexarc_server.parts import Parts
 from reflexarc_server.site.forms import Form
 from reflexarc_server.store import leads as table
 from reflexarc_server.store.leads import LeadRow
+from reflexarc_server.store.port import Transaction
 
 PARTIAL, COMPLETE, SPAM = "partial", "complete", "spam"
 URL_LENGTH_MAX: Final = 2_000
@@ -63,21 +64,23 @@ class Leads:
         lead_id = _digest(given.source, given.form.form_id, given.anonymous_id, given.submission_id)
         subject = f"anonymous:{given.anonymous_id or lead_id}"
         state = SPAM if filled.is_spam else PARTIAL if given.partial or filled.errors else COMPLETE
-        if state == COMPLETE:
-            self._parts.ingest.accept(
-                f"web/{given.anonymous_id or lead_id}", _events(given, filled, lead_id, subject, self._secret)
-            )
         body = self._body(given, filled, lead_id, subject, state)
         now = self._parts.clock.now_ms()
         row = LeadRow(lead_id, given.form.form_id, subject, state, _encode(body), now, now)
+        order = f"lead/{_person(given, filled, lead_id)}"
         outbox = self._parts.outbox
-        with self._parts.store.transaction() as transaction:
+
+        def keep(transaction: Transaction, told: object = None) -> None:
             if table.keep(transaction.run, row) and state == COMPLETE:
                 for channel in given.form.to:
-                    outbox.put(
-                        transaction.run,
-                        Outgoing(channel, f"lead/{lead_id}", f"lead/{_person(given, filled, lead_id)}", body, subject),
-                    )
+                    outbox.put(transaction.run, Outgoing(channel, f"lead/{lead_id}", order, body, subject))
+
+        if state == COMPLETE:  # what happened, the lead and its messages: there together or not at all, and one wait for the disk
+            events = _events(given, filled, lead_id, subject, self._secret)
+            self._parts.ingest.accept(f"web/{given.anonymous_id or lead_id}", events, keep)
+        else:
+            with self._parts.store.transaction() as transaction:
+                keep(transaction)
         return dataclasses.replace(filled, errors={}) if given.partial else filled
 
     def _body(self, given: Submission, filled: Filled, lead_id: str, subject: str, state: str) -> dict[str, Any]:

@@ -15,6 +15,11 @@ OPEN, SENT, DEAD = 0, 1, 2
 STATES: Final = ("open", "sent", "dead")
 _WAITING: Final = "row, channel, key, turn, subject, body, put_time, since_time, expire_time, tries"
 _KEYS_AT_ONCE: Final = 500
+_DUE: Final = (
+    f"SELECT {_WAITING} FROM outbox o WHERE channel = ?1 AND state = 0 AND due_time <= ?2 AND (turn = '' OR NOT EXISTS"
+    " (SELECT 1 FROM outbox e WHERE e.state = 0 AND e.channel = ?1 AND e.turn = o.turn AND e.row < o.row))"
+    " ORDER BY due_time, row LIMIT ?3"
+)
 Run = Callable[[str, Sequence[Any]], Any]
 
 
@@ -62,6 +67,10 @@ class OutboxTable:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+
+    def due(self, channel: str, now: int, count_max: int) -> list[Waiting]:
+        """As `due` in a transaction, of what is committed."""
+        return [Waiting(*row) for row in self._store.ask(_DUE, (channel, now, count_max))]
 
     def next_due(self, channel: str, now: int) -> int:
         """The first time behind now at which one is due, 0 for never."""
@@ -118,13 +127,7 @@ def add(run: Run, row: Waiting) -> bool:
 
 def due(run: Run, channel: str, now: int, count_max: int) -> list[Waiting]:
     """Those that may be tried: none of them has an older one of its order that waits."""
-    rows = run(
-        f"SELECT {_WAITING} FROM outbox o WHERE channel = ?1 AND state = 0 AND due_time <= ?2 AND (turn = '' OR NOT EXISTS"
-        " (SELECT 1 FROM outbox e WHERE e.state = 0 AND e.channel = ?1 AND e.turn = o.turn AND e.row < o.row))"
-        " ORDER BY due_time, row LIMIT ?3",
-        (channel, now, count_max),
-    )
-    return [Waiting(*row) for row in rows]
+    return [Waiting(*row) for row in run(_DUE, (channel, now, count_max))]
 
 
 def sent(run: Run, row: int, now: int) -> None:
