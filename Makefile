@@ -25,10 +25,12 @@ demo: venv ## the whole loop; DATA=path for a real file, MAP=, DAYS=, ARGS=
 	$(BIN)/reflexarc demo $(if $(DATA),--data $(DATA)) $(if $(MAP),--map $(MAP)) $(if $(DAYS),--days $(DAYS)) $(ARGS)
 
 # What takes both cores or a clock's word for it runs alone; the rest shares them, a file at a time.
-ALONE := tests/promises tests/processes
+ALONE := tests/processes
+# What the store and the wire promise, with processes killed and networks cut: whole processes, minutes long.
+PROMISES := tests/promises
 
 test: venv ## unit, property and parity tests (Python only)
-	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(ALONE)) -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(PROMISES) $(ALONE)) -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m pytest $(ALONE) $(ARGS)
 
 lint: venv $(E2E)/node_modules/.ready ## ruff, mypy strict, buf lint and breaking, layers
@@ -78,7 +80,8 @@ $(WEB)/node_modules/.ready: $(WEB)/package.json
 	cd $(WEB) && npm install --no-audit --no-fund --silent
 	@touch $@
 
-test-e2e: setup-e2e ## foreign clients, whole processes, the demo, ten seconds of fuzzing a target
+test-e2e: setup-e2e ## foreign clients, whole processes, the promises, the demo, ten seconds of fuzzing a target
+	$(BIN)/python -m pytest $(PROMISES) $(ARGS)
 	$(BIN)/python -m pytest $(E2E) tests/fuzz $(ARGS)
 
 test-soak: venv ## long runs; prints promise, runs, seeds, lost, duplicated, verdict

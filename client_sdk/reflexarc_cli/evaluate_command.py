@@ -12,6 +12,7 @@ import click
 
 from reflexarc_cli.misuse import Misused
 from reflexarc_cli.progress import Progress
+from reflexarc_core.model import DEVICE_FORMS
 
 LINES: Final = (0.5, 0.7, 0.8)
 COST: Final = 1.0
@@ -41,6 +42,8 @@ def _options(command: Any) -> Any:
             click.option("--subject", metavar="COLUMN", help="Whose row it is: a person's rows stay together."),
             click.option("--line", "lines", type=click.FloatRange(0, 1, min_open=True, max_open=True), multiple=True,
                          help=f"Where decisions are measured; {', '.join(map(str, LINES))} by default."),
+            click.option("--device-form", type=click.Choice(DEVICE_FORMS), default=DEVICE_FORMS[0], show_default=True,
+                         help="What the device gets: symmetric trees, a quantized network, or the forest itself."),
             click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Folds and training."),
             click.option("--report", type=FILE, metavar="FILE.html", help="Write it all as one HTML page."),
             click.option("--cost", type=click.FloatRange(0), help="The report's cost of acting on one subject; 1 by default."),
@@ -55,14 +58,14 @@ def _options(command: Any) -> Any:
 @evaluate.command(short_help="Churn: Random Forest.")
 @_options
 def churn(**words: Any) -> None:
-    """Will this subject stay away? Random Forest, its student for the device, and what both are worth."""
+    """Will this subject stay away? Random Forest, its form for the device, and what both are worth."""
     _run("churn", **words)
 
 
 @evaluate.command("purchase_intent", short_help="Purchase intent: Gradient Boosting.")
 @_options
 def purchase_intent(**words: Any) -> None:
-    """Will this subject buy? Gradient Boosting, its student for the device, and what both are worth."""
+    """Will this subject buy? Gradient Boosting, its form for the device, and what both are worth."""
     _run("purchase_intent", **words)
 
 
@@ -83,8 +86,8 @@ def content_interest(events: Path, mapping: str | None, k: int, seed: int, as_js
 def _run(
     model_id: str, events: Path | None, mapping: str | None, cut: str | None, horizon: str | None, goal: str | None,
     active_within: str | None, table: Path | None, label: str | None, positive: str | None, time: str | None, drop: str | None,
-    subject: str | None, lines: tuple[float, ...], seed: int, report: Path | None, cost: float | None, value: float | None,
-    as_json: bool,
+    subject: str | None, lines: tuple[float, ...], device_form: str, seed: int, report: Path | None, cost: float | None,
+    value: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     from reflexarc_cli.evaluating.eventful import EventsOrder, evaluate_events
     from reflexarc_cli.evaluating.html_report import html_report
@@ -111,13 +114,13 @@ def _run(
         if cut is None or horizon is None:
             raise Misused("when is the log cut, and how far does the label look?", hint="--cut 2011-09-09 --horizon 90d")
         found, data = evaluate_events(
-            EventsOrder(model_id, events, mapping, cut, horizon, _names(goal), active_within, chosen, seed), progress
+            EventsOrder(model_id, events, mapping, cut, horizon, _names(goal), active_within, chosen, device_form, seed), progress
         )
     else:
         if table is None or label is None:
             raise Misused("which column is the label?", hint="--label COLUMN")
         found, data = evaluate_table(
-            TableOrder(model_id, table, label, positive, time, _names(drop), subject, chosen, seed), progress
+            TableOrder(model_id, table, label, positive, time, _names(drop), subject, chosen, device_form, seed), progress
         )
     figures = {"model": model_id, "data": data, **figures_of(found), "peak_mb": peak_mb()}
     if report is not None:

@@ -206,6 +206,7 @@ def _train_one(
         seed=seed,
         version=version,
         inputs=inputs,
+        device_form=model.device_form,
     )
     return train_model(spec, dataset)
 

@@ -104,6 +104,7 @@ def model(
     items: Mapping[str, str] | None = None,
     progression: str | None = None,
     description: str | None = None,
+    device_form: Literal["oblivious-int8", "qdq-int8", "onnx-trees5"] | None = None,
 ) -> Source:
     """output: the bare name conditions read its score by; progression: the one of the items it ranked."""
     return _said(locals())

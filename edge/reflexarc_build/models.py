@@ -12,7 +12,7 @@ from reflexarc_build.source import Mistakes, Node, Reading, nearest, shown
 from reflexarc_core.event import EventType
 from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.interaction import INTEREST_STRENGTH
-from reflexarc_core.model import Label, ModelDefinition
+from reflexarc_core.model import DEVICE_FORMS, Label, ModelDefinition
 
 EVERY_MS_MIN: Final = 60_000
 ALGORITHMS: Final = ("random_forest", "gradient_boosting", "collaborative_filtering")
@@ -49,6 +49,7 @@ class ModelReader:
             items=self._items(reading),
             progression=reading.text("progression"),
             description=reading.text("description"),
+            device_form=reading.text("device_form", DEVICE_FORMS[0], one_of=DEVICE_FORMS),
         )
         reading.known("features", model.features, self.features, "feature")
         reading.known("score_on", model.score_on, self.event_types, "event type")

@@ -14,6 +14,7 @@ from reflexarc_build.triggers import FOLLOW_COUNT_MAX, OUTCOMES
 from reflexarc_core.aggregation import KINDS
 from reflexarc_core.event import PROPERTY_TYPES
 from reflexarc_core.hours import STRETCH_COUNT_MAX
+from reflexarc_core.model import DEVICE_FORMS
 from reflexarc_core.pattern import STEP_COUNT_MAX
 from reflexarc_core.policy import CAP_COUNT_MAX, REENTRIES, UNITS
 from reflexarc_core.soundness import PRIORITY_MAX
@@ -89,6 +90,7 @@ def _model(names: dict[str, Any]) -> dict[str, Any]:
             "output": _TEXT, "factors": _TEXT, "features": names, "label": label, "score_on": names, "every": _duration(),
             "algorithm": {"enum": list(ALGORITHMS)}, "line": _SHARE, "items": items, "progression": _TEXT,
             "confidence_min": _SHARE, "update": _duration(), "output_type": {"enum": ["double", "bool"]}, "description": _TEXT,
+            "device_form": {"enum": list(DEVICE_FORMS)},
         },
         "output", "algorithm", "features",
     )  # fmt: skip

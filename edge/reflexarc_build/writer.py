@@ -17,7 +17,7 @@ from reflexarc_core.condition import CheckedExpression
 from reflexarc_core.event import EventType, PropertyType
 from reflexarc_core.feature import FeatureDefinition
 from reflexarc_core.hours import Hours
-from reflexarc_core.model import ModelDefinition
+from reflexarc_core.model import DEVICE_FORMS, ModelDefinition
 from reflexarc_core.pattern import Pattern, Step
 from reflexarc_core.policy import Cap, Policy
 from reflexarc_core.trigger import Action, Field, Template, Trigger
@@ -102,6 +102,7 @@ def _model(one: ModelDefinition) -> Source:
             "items": dict(one.items or {}),
             "factors": one.factors,
             "algorithm": one.algorithm,
+            "device_form": "" if one.device_form == DEVICE_FORMS[0] else one.device_form,
             "features": list(one.features),
             "label": label,
             "score_on": list(one.score_on),

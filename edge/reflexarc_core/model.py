@@ -14,6 +14,9 @@ from reflexarc_core.value import frozen
 GRID: Final = 65_536
 """Scores and confidences are multiples of 1/GRID, so a strict comparison with a line is a test on integers."""
 
+DEVICE_FORMS: Final = ("oblivious-int8", "qdq-int8", "onnx-trees5")
+"""What a device may get of a trained model: symmetric trees with int8 leaves, a small quantized network, the forest itself."""
+
 ABSENT: Final = float("nan")
 """What stands in a vector for a feature that has no value."""
 
@@ -120,7 +123,7 @@ class ModelDefinition:
     factors: the bare name of its additive contributions, empty for none. score_on: event types after which the
     subject of the event is scored; every_ms: all known subjects are scored at each multiple of it, 0 for never.
     confidence_min: the gate, strict. update_ms: how often it is retrained. items: of a model that ranks items, event type to
-    the property that names one; progression: the bare name of the items it ranked, empty for none.
+    the property that names one; progression: the bare name of the items it ranked, empty for none. device_form: of DEVICE_FORMS.
     """
 
     model_id: str
@@ -138,6 +141,7 @@ class ModelDefinition:
     items: Mapping[str, str] | None = None
     progression: str = ""
     description: str = ""
+    device_form: str = DEVICE_FORMS[0]
 
     @property
     def calibration_age_max_ms(self) -> int:

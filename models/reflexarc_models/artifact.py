@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from reflexarc_core.errors import DefinitionError, ManifestError, StorageError
-from reflexarc_core.model import GRID
+from reflexarc_core.model import DEVICE_FORMS, GRID
 from reflexarc_core.plain import from_plain
 from reflexarc_core.purchase_window import Intensity, check
 from reflexarc_models.tables import segment_of
@@ -30,10 +30,9 @@ PARITY_FILE: Final = "parity.json"
 HOURS_FILE: Final = "hours.json"
 """When in the week people do what the model foresees (`reflexarc_core.purchase_window`); only some models have it."""
 
-OBLIVIOUS_INT8: Final = "oblivious-int8"
+OBLIVIOUS_INT8, QDQ_INT8, ONNX_TREES5 = DEVICE_FORMS
 ONNX_FOREST: Final = "onnx-forest"
-ONNX_TREES5: Final = "onnx-trees5"
-FORMS: Final = (OBLIVIOUS_INT8, ONNX_FOREST, ONNX_TREES5)
+FORMS: Final = (*DEVICE_FORMS, ONNX_FOREST)
 
 CODE_COUNT_MAX: Final = 4_096
 INPUT_COUNT_MAX: Final = 64
@@ -57,8 +56,8 @@ class Artifact:
     inputs: features in vector order. absent_values: what stands for an input that has no value, per input.
     score_grid: per code, in 1/GRID, never falling. segment_starts: first code of each segment, ascending from
     0. segments: (n, k) of the calibration rows, one row per subject. lines: per line, confidence per segment
-    in 1/GRID. reference: the row that factors are measured against. raw_low, raw_scale: forests only, the
-    code is floor((raw - raw_low) * raw_scale) clamped. files: payload by name, the manifest among them.
+    in 1/GRID. reference: the row that factors are measured against. raw_low, raw_scale: of every form but
+    oblivious-int8, the code is floor((raw - raw_low) * raw_scale) clamped. files: payload by name, the manifest among them.
     """
 
     digest: str

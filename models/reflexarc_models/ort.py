@@ -18,9 +18,9 @@ from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, Artifact
 class OnnxRunner:
     """Codes of one artifact by ONNX Runtime, one thread. Vectors hold no NaN.
 
-    A student's graph gives the code itself. A forest's graph gives a raw value that is a sum of dyadic
-    fractions small enough to be exact in float32, so the order of summation cannot change it; the manifest
-    bins it.
+    An oblivious student's graph gives the code itself. A forest's graph gives a raw value that is a sum of dyadic
+    fractions small enough to be exact in float32, so the order of summation cannot change it; a network's gives one
+    of 256. The manifest bins them.
     """
 
     def __init__(self, artifact: Artifact) -> None:

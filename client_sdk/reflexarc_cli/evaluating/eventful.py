@@ -39,6 +39,7 @@ class EventsOrder:
     goal: tuple[str, ...]
     active_within: str | None
     lines: tuple[float, ...]
+    device_form: str
     seed: int
 
 
@@ -58,7 +59,7 @@ def evaluate_events(order: EventsOrder, progress: Progress) -> tuple[Evaluation,
     with progress.stage("Folding features at each moment", 1) as step:
         part = outcome_part(log, rule, cut_time, order.seed)
         step(1)
-    spec = spec_of(order.model_id, order.seed, horizon_ms)
+    spec = spec_of(order.model_id, order.seed, horizon_ms, order.device_form)
     with progress.stage(f"Training {spec.algorithm.replace('_', ' ')}", 1) as step:
         found = evaluate(spec, [part], order.lines, step)
     found.warnings[:0] = [*notes, *said]

@@ -21,6 +21,12 @@ from reflexarc_models.train.evidence.measures import ranking
 
 CURVE_POINTS: Final = 240
 SCATTER_POINTS: Final = 700
+RUNS: Final = {
+    "oblivious-int8": "a student: symmetric trees with int8 leaves",
+    "qdq-int8": "a student: a small network, statically quantized",
+    "onnx-trees5": "the forest itself",
+}
+"""What each of DEVICE_FORMS is."""
 EFFECTS_SHOWN: Final = 8
 
 STYLE: Final = """
@@ -215,7 +221,7 @@ def _quantized(found: Evaluation, f: Mapping[str, Any]) -> Iterator[str]:
     spread.bars(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True), "one")
     lost = f"{s['auc_loss']:+.4f} AUC ({s['auc_loss_low']:+.4f} to {s['auc_loss_high']:+.4f})"
     yield (
-        f"<h2>What the device gives up</h2><p>The device runs a student: symmetric trees with int8 leaves, {s['bytes']:,} bytes"
+        f"<h2>What the device gives up</h2><p>The device runs {RUNS[s['form']]}, {s['bytes']:,} bytes"
         f" with all its tables (server form {s['server_bytes']:,}), {s['p50_us']} µs a score (99th percentile {s['p99_us']}) on"
         f" the machine that made this page. It costs {lost}.</p>"
     )

@@ -22,7 +22,7 @@ def _lines(f: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'who ranks':<24}{'AUC':>8}   {'95 %':<16}{'model is ahead by':<18}"
     yield f"  {'server form':<22}{_n(f['auc']):>8}   {_between(f, 'auc'):<16}"
     student = f["student"]
-    yield f"  {'device form (int8)':<22}{_n(student['auc']):>8}   {_between(student, 'auc'):<16}{_n(student['auc_loss'], 4)}"
+    yield f"  {'on the device':<22}{_n(student['auc']):>8}   {_between(student, 'auc'):<16}{_n(student['auc_loss'], 4)}"
     for name, one in f["baselines"].items():
         gain = f"{one['gain']:+.4f}  ({one['gain_low']:+.4f} to {one['gain_high']:+.4f})" if one.get("gain") is not None else ""
         yield f"  {name.replace('_', ' '):<22}{_n(one['auc']):>8}   {_between(one, 'auc'):<16}{gain}"
@@ -49,7 +49,7 @@ def _lines(f: Mapping[str, Any]) -> Iterator[str]:
         flips = f"{s['flips']:>7,}{near:>14}{_n(s['jaccard']):>9}{s['decision_flips']:>21,}"
         yield f"  {one['line']:<14}{_n(s['agreement'], 4):>10}{flips}"
     yield (
-        f"  {student['bytes']:,} bytes to download (server form {student['server_bytes']:,}),"
+        f"  {student['form']}: {student['bytes']:,} bytes to download (server form {student['server_bytes']:,}),"
         f" {student['p50_us']} us a score (p99 {student['p99_us']})"
     )
     if f["warnings"]:

@@ -10,6 +10,7 @@ from reflexarc_build.reader import build_text
 from reflexarc_cli.evaluating.table import read_table
 from reflexarc_cli.importing.rows import line_count
 from reflexarc_cli.progress import Progress
+from reflexarc_core.model import DEVICE_FORMS
 from reflexarc_models.train.evaluation.folds import FOLD_COUNT, by_fold, by_time
 from reflexarc_models.train.evaluation.worth import Evaluation, evaluate
 from reflexarc_models.train.forms.compose import TrainSpec
@@ -29,6 +30,7 @@ class TableOrder:
     drop: tuple[str, ...]
     subject: str | None
     lines: tuple[float, ...]
+    device_form: str
     seed: int
 
 
@@ -40,17 +42,17 @@ def evaluate_table(order: TableOrder, progress: Progress) -> tuple[Evaluation, d
         parts = by_fold(table.columns, table.labels, table.keys, order.seed)
     else:
         parts = by_time(table.columns, table.labels, table.keys, table.times, order.time or "", order.seed)
-    spec = spec_of(order.model_id, order.seed)
+    spec = spec_of(order.model_id, order.seed, device_form=order.device_form)
     with progress.stage(f"Training {spec.algorithm.replace('_', ' ')}", FOLD_COUNT if table.times is None else 1) as step:
         found = evaluate(spec, parts, order.lines, step)
     found.warnings[:0] = table.notes
     return found, {"file": str(order.file), "label": order.label, "positive": table.positive, "dropped": list(order.drop)}
 
 
-def spec_of(model_id: str, seed: int, horizon_ms: int = 0) -> TrainSpec:
+def spec_of(model_id: str, seed: int, horizon_ms: int = 0, device_form: str = DEVICE_FORMS[0]) -> TrainSpec:
     """The shipped model's declaration: its algorithm, its gate, and the line of the automation that ships with it."""
     model = build_text("include: standard").models[model_id]
     return TrainSpec(
         model_id=model_id, algorithm=model.algorithm, lines=(SHIPPED_LINES[model_id],), confidence_min=model.confidence_min,
-        horizon_ms=horizon_ms, update_interval_ms=model.update_ms, seed=seed,
+        horizon_ms=horizon_ms, update_interval_ms=model.update_ms, seed=seed, device_form=device_form,
     )  # fmt: skip

@@ -20,11 +20,10 @@ from reflexarc_models.train.evaluation.folds import calibration_share, check_row
 from reflexarc_models.train.evaluation.worth import Part
 from reflexarc_models.train.evidence.calibrate import area_under_curve
 from reflexarc_models.train.rows.behaviour import DERIVED, EventColumns, general_features, to_history
-from reflexarc_models.train.rows.dataset import NOT_A_ROW, Dataset, churn_label, purchase_label
+from reflexarc_models.train.rows.dataset import NOT_A_ROW, ROWS_MAX, Dataset, churn_label, purchase_label
 from reflexarc_models.train.rows.history import History, fold_at
 from reflexarc_models.train.rows.select import strongest
 from reflexarc_models.train.rows.split import BY_TIME, Split, subject_hash
-from reflexarc_models.train.train import ROWS_MAX
 
 CHURN: Final = "churn"
 PURCHASE: Final = "purchase"

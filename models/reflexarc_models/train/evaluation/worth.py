@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.model import GRID
-from reflexarc_models.artifact import Artifact
+from reflexarc_models.artifact import ONNX_TREES5, Artifact
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.publish import publish_tables
 from reflexarc_models.scorer import ArtifactScorer
@@ -168,6 +168,7 @@ def report(found: Evaluation) -> dict[str, Any]:
         "confidence_min": found.spec.confidence_min,
         "lines": [_line(found, line) for line in found.lines],
         "student": {
+            "form": device.form,
             **_with_interval("auc", auc_interval(scores.device, labels)),
             **_with_interval("auc_loss", auc_difference(scores.server, scores.device, labels)),
             "brier": _rounded(float(np.mean((scores.device - labels) ** 2))),
@@ -181,7 +182,7 @@ def report(found: Evaluation) -> dict[str, Any]:
         "bytes": device_bytes,
         "device_p50_us": p50,
         "device_p99_us": p99,
-        "warnings": [*found.warnings, *_drift(float(scores.server.mean()), base_rate), *_large(device_bytes)],
+        "warnings": [*found.warnings, *_drift(float(scores.server.mean()), base_rate), *_large(device.form, device_bytes)],
         "seconds": round(found.seconds, 1),
     }
 
@@ -195,10 +196,11 @@ def _drift(said: float, came: float) -> list[str]:
     ]
 
 
-def _large(device_bytes: int) -> list[str]:
+def _large(form: str, device_bytes: int) -> list[str]:
     if device_bytes <= DEVICE_BYTES_MAX:
         return []
-    return [f"{device_bytes:,} bytes to download, over the {DEVICE_BYTES_MAX:,} a device is promised: shorter column names help"]
+    why = "it is the forest itself" if form == ONNX_TREES5 else "shorter column names help"
+    return [f"{device_bytes:,} bytes to download, over the {DEVICE_BYTES_MAX:,} a device is promised: {why}"]
 
 
 def latency(artifact: Artifact, part: Part) -> tuple[float, float]:

@@ -49,6 +49,14 @@ class HeavyModel:
             return np.asarray(self.estimator.predict_proba(rows)[:, 1], dtype=np.float64)
         return np.asarray(self.estimator.decision_function(rows), dtype=np.float64)
 
+    def logits(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds per row."""
+        raw = self.raw(x)
+        if self.algorithm != RANDOM_FOREST:
+            return raw
+        share = np.clip(raw, 1e-6, 1 - 1e-6)
+        return np.asarray(np.log(share / (1 - share)))
+
     def logit_of_code(self) -> NDArray[np.float64]:
         """Log-odds at the middle of each code's bin, ascending."""
         middle = self.raw_low + (np.arange(CODE_COUNT) + 0.5) / self.raw_scale

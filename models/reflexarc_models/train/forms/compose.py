@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc_core.model import GRID
-from reflexarc_models.artifact import FORMAT, MANIFEST_FILE, MODEL_FILE, PARITY_FILE, Artifact, assemble, canonical_json
+from reflexarc_models.artifact import (
+    FORMAT,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    OBLIVIOUS_INT8,
+    PARITY_FILE,
+    Artifact,
+    assemble,
+    canonical_json,
+)
 from reflexarc_models.publish import line_entries
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.evidence.calibrate import Calibration
@@ -32,7 +41,7 @@ class TrainSpec:
 
     confidence_min: the model's gate. moments_per_week: score moments to expect, 0 to take the dataset's own
     rate. inputs: features of the dataset to learn from, none for all of them; the others stay beside for what
-    else is to be scored on these rows.
+    else is to be scored on these rows. device_form: which of the core's DEVICE_FORMS devices get.
     """
 
     model_id: str
@@ -45,6 +54,7 @@ class TrainSpec:
     version: int = 1
     moments_per_week: float = 0.0
     inputs: tuple[str, ...] = ()
+    device_form: str = OBLIVIOUS_INT8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +70,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """One form of the model: its file and how its codes are made. raw_bins: onnx-forest only."""
+    """One form of the model: its file and how its codes are made. raw_bins: none where the file gives the code itself."""
 
     name: str
     onnx: bytes

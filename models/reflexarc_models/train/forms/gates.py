@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reflexarc_core.errors import ManifestError
 from reflexarc_core.model import GRID
-from reflexarc_models.artifact import ONNX_FOREST, Artifact
+from reflexarc_models.artifact import OBLIVIOUS_INT8, ONNX_FOREST, Artifact
 from reflexarc_models.forest_kernel import ForestKernel
 from reflexarc_models.ort import OnnxRunner
 from reflexarc_models.scorer import BUILT_IN, KERNEL, ONNXRUNTIME, ArtifactScorer, self_test
@@ -51,7 +51,7 @@ def parity_gate(
 ) -> float:
     """Largest raw difference between the export and its origin; refuses the export when it is too large.
 
-    A student must give equal codes by the built-in walk and by ONNX Runtime, one by one and in a batch. A
+    Any form must give equal codes one by one and in a batch, an oblivious student by the built-in walk too. A
     forest's graph must stay within `tolerance` of the estimator (`raw_of`) and give equal codes alone and in
     a batch, by ONNX Runtime and by the server's kernel, where values are absent too. Raises ManifestError
     naming the gate.
@@ -63,12 +63,12 @@ def parity_gate(
     sample = range(0, len(vectors), max(1, len(vectors) // 500))
     if any(by_runtime.score(name, vectors[place], None).code != codes[place] for place in sample):
         raise ManifestError(f"parity gate: {name} scores a row alone otherwise than in a batch")
-    if artifact.form != ONNX_FOREST:
+    if artifact.form == OBLIVIOUS_INT8:
         walked = [scored.code for scored in ArtifactScorer({name: artifact}, BUILT_IN).score_many(name, vectors)]
         wrong = sum(one != other for one, other in zip(walked, codes, strict=True))
         if wrong:
             raise ManifestError(f"parity gate: {name}: {wrong} of {len(codes)} codes differ between walk and runtime")
-    else:
+    elif artifact.form == ONNX_FOREST:
         _kernel_gate(artifact, rows, codes)
     if raw_of is None:
         return 0.0

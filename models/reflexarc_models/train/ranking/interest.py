@@ -88,6 +88,7 @@ def _train(
         update_interval_ms=model.update_ms,
         seed=seed,
         version=version,
+        device_form=model.device_form,
     )
     trained = train_model(spec, dataset)
     if isinstance(trained, NoData):
