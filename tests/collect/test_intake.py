@@ -207,6 +207,41 @@ def test_a_known_persons_decision_goes_where_they_were_last(server: Server, open
     phone.send(handed=[decision["decision_id"]])
 
 
+def test_who_asks_first_without_holding_the_subject_gets_none(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking is not holding: a stranger is neither given what waits for somebody, nor ends it, nor becomes them by saying so.
+
+    Where the key has a secret: without one a browser that says who it is is believed, and holds that person from then on.
+    """
+    monkeypatch.setenv("KNOWN", "the shop's own secret, of its backend")
+    proven = site(SITE.replace('example"]}', 'example"], known_secret: env:KNOWN}'))
+    running = started(tmp_path / "s", clock, proven, build_text(YAML))
+    proof = hmac.digest(b"the shop's own secret, of its backend", b"7", "sha256").hex()
+    phone = Page(running, "phone", known_id="7", known_proof=proof)
+    phone.send(view("one"), view("two"))
+    folded(running)
+    waiting = "SELECT decision_id FROM deliveries WHERE installation = 'web/phone' AND given_time = 0"
+    wait_for(lambda: bool(running.parts.store.ask(waiting, ())))
+    [(decision_id,)] = running.parts.store.ask(waiting, ())
+    strangers = [Page(running, name) for name in ("thief", "7", "known:7", "web/phone", "phone ")]
+    for stranger in strangers:
+        for more in ({}, {"handed": [decision_id]}, {}):
+            assert stranger.send(**more)[1]["decisions"] == []
+        claim = {"known_id": "7", "known_proof": hmac.digest(b"a guess", b"7", "sha256").hex()}
+        assert stranger.send(view("mine"), **claim) == (403, stranger.send(**claim)[1])
+    for device in ("device-9", "web/thief", "web/7", ""):  # as a device asks that names subjects it does not hold
+        assert running.parts.down.decisions(device, ("known:7", "anonymous:phone"), clock.now) == []
+    folded(running)
+    assert [stranger.send()[1]["decisions"] for stranger in strangers] == [[]] * len(strangers)
+    assert running.parts.store.ask(waiting, ()) == [(decision_id,)], "it waits as before"
+    [decision] = phone.send()[1]["decisions"]
+    assert decision["decision_id"] == decision_id
+    for page in (phone, *strangers):
+        page.connection.close()
+    running.stop()
+
+
 def test_decisions_wait_over_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     server = started(tmp_path / "server", clock, its_catalog=build_text(YAML))
     page = Page(server)
