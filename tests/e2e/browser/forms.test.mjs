@@ -136,6 +136,32 @@ test("sent while the server is away: said, kept over a reload, delivered once", 
   assert.equal(intake.submissions[0].partial, false);
 });
 
+test("who is signed in goes with a form, with what proves it, and no more after signing out or without consent", async () => {
+  const send = async (count) => {
+    await ready();
+    await tab.fill("[name=name]", "Ann");
+    await tab.fill("[name=email]", "ann@example.com");
+    await tab.check("[name=agree]");
+    await tab.click("button");
+    const whole = () => intake.submissions.filter(({ partial }) => !partial);
+    await until(() => whole().length === count);
+    await until(async () => (await tab.textContent("[role=status]")).startsWith("Thank you"));
+    const { known_id, known_proof } = whole().at(-1);
+    return [known_id, known_proof];
+  };
+  await open(MARKUP, 'data-partial="off"');
+  assert.deepEqual(await send(1), [undefined, undefined]);
+  await tab.evaluate(() => window.reflexarc.identify("42", "a0ff"));
+  assert.deepEqual(await send(2), ["42", "a0ff"]);
+  await tab.evaluate(() => window.reflexarc.identify("43"));
+  assert.deepEqual(await send(3), ["43", ""]);
+  await tab.evaluate(() => window.reflexarc.reset());
+  assert.deepEqual(await send(4), [undefined, undefined]);
+  await tab.evaluate(() => window.reflexarc.identify("42", "a0ff"));
+  await tab.evaluate(() => window.reflexarc.consent({ analytics: false }));
+  assert.deepEqual(await send(5), [undefined, undefined]);
+});
+
 test("robots fill in what people never see", async () => {
   await open(MARKUP);
   await ready();

@@ -1,7 +1,7 @@
 /** One form of the page: made of its declaration where there is none, validated, its mistakes said where they are, sent. */
 
 import { guard } from "../core/guard.ts";
-import type { FormsPort } from "../core/wire.ts";
+import type { FormsPort, Who } from "../core/wire.ts";
 import { language, message, type Message } from "./messages.ts";
 import type { Post, Sending } from "./post.ts";
 import { type Declaration, type Field, normalised, optionValue, problem } from "./rules.ts";
@@ -49,6 +49,11 @@ export const build = (declaration: Declaration, into: Element): HTMLFormElement 
   return form;
 };
 
+/** Whose a submission is: of a person who is signed in also who that is, with what proves it. */
+const whose = ({ a, k, p }: Who): Pick<Sending, "anonymous_id" | "known_id" | "known_proof"> => ({
+  ...{ anonymous_id: a }, ...(k ? { known_id: k, known_proof: p ?? "" } : {}),
+});
+
 export const takeCharge = (form: HTMLFormElement, declaration: Declaration, port: FormsPort, post: Post): void => {
   const { form_id, fields, honeypot } = declaration;
   let id = port.id();
@@ -78,8 +83,8 @@ export const takeCharge = (form: HTMLFormElement, declaration: Declaration, port
     return found;
   };
   const sending = (partial: boolean): Sending => ({
-    ...{ key: port.options.key, anonymous_id: port.who().a, id, partial, values: values() },
-    ...{ page_url: location.href.replace(/#.*/, ""), time: port.now() },
+    ...whose(port.who()),
+    ...{ key: port.options.key, id, partial, values: values(), page_url: location.href.replace(/#.*/, ""), time: port.now() },
   });
 
   // -- what is wrong, said where it is -------------------------------------------------------------------------------

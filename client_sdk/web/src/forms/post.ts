@@ -7,6 +7,8 @@ import { language } from "./messages.ts";
 export interface Sending {
   key: string;
   anonymous_id: string;
+  known_id?: string;
+  known_proof?: string;
   id: string;
   partial: boolean;
   values: Record<string, string | boolean>;
