@@ -156,7 +156,7 @@ def route(site_file: Path, files: tuple[Path, ...]) -> None:
 
     site = read_site(site_file)
     signer = site.email.signer() if site.email.is_on else None
-    taker = Taker(signer, NoLog(), site.replies, site.sentiment, site.email.purpose)
+    taker = Taker(signer, NoLog(), site.replies, site.sentiment, site.email.purpose, site.identity.secret)
     now = round(time.time() * 1_000)
     for path in files:
         try:

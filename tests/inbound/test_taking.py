@@ -18,6 +18,7 @@ from reflexarc_cli.email_commands import email
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Event
 from reflexarc_server.app import Server, http_options, start_server
+from reflexarc_server.collect.identifying import known_id_of
 from reflexarc_server.email.token import REPLY, Mark, sent_event_id
 from reflexarc_server.inbound.signature import HEADER, signed
 from reflexarc_server.log_reader import LogReader
@@ -133,6 +134,29 @@ def test_a_sender_is_matched_by_address_and_a_stranger_is_kept(server: Server, t
     server.parts.ingest.accept("crm", [Event("e1", "email_sent", "known:ann@example.org", NOW, {"message_id": "old"})])
     _, told = post(server, mail(title="Re: another"))
     assert (told["matched_by"], told["queue"]) == ("address", "inbox")
+
+
+def test_a_sender_is_matched_where_known_ids_hide_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, desk: Receiver
+) -> None:
+    monkeypatch.setenv("INBOUND", SECRET)
+    monkeypatch.setenv("IDENTITY", "a secret of known ids, of 32 bytes")
+    started = start_server(
+        tmp_path / "server", "127.0.0.1:0", load_catalog(None), ManualClock(NOW), insecure=True,
+        http=http_options("127.0.0.1:0", None), channels=[desk],
+        site=site_of(tmp_path, monkeypatch, RULES + "identity: {secret: env:IDENTITY}\n"),
+    )  # fmt: skip
+    assert post(started, mail(title="Re: first"))[1]["matched_by"] == "nothing"
+    [stranger] = {event.subject for event in stored(tmp_path)}
+    person = f"known:{known_id_of('Ann@example.org', b'a secret of known ids, of 32 bytes')}"
+    started.parts.ingest.accept("crm", [Event("e1", "email_sent", person, NOW, {"message_id": "old"})])
+    assert post(started, mail(title="Re: second"))[1]["matched_by"] == "address"
+    assert {event.subject for event in stored(tmp_path)} == {stranger, person}
+    assert "ann@" not in repr([event.subject for event in stored(tmp_path)]), "nobody's address is a name"
+    started.parts.ingest.accept("crm", [Event("e2", "email_sent", "known:bob@example.org", NOW, {"message_id": "old"})])
+    bob = mail(title="Re: third").replace(b"ann@example.org", b"bob@example.org")
+    assert post(started, bob)[1]["matched_by"] == "address", "who was known by it before the secret came"
+    started.stop()
 
 
 def test_a_forged_token_matches_nothing(server: Server) -> None:

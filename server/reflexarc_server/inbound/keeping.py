@@ -37,7 +37,9 @@ class Keeper:
             raise DefinitionError(f"replies: there is no channel {name}", hint=f"there are: {there}")
         self._parts = parts
         signer = site.email.signer() if site.email.is_on else None
-        self._taker = Taker(signer, MailLog(parts.store, parts.links), site.replies, site.sentiment, site.email.purpose)
+        self._taker = Taker(
+            signer, MailLog(parts.store, parts.links), site.replies, site.sentiment, site.email.purpose, site.identity.secret
+        )
 
     def keep(self, content: bytes, now: int) -> Kept:
         """Take in the mail in these bytes, received at `now` (ms).

@@ -7,6 +7,7 @@ nobody. A token cannot be guessed; an address anybody can write, so `Match.by` s
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final, Protocol
 
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
+from reflexarc_server.collect.identifying import known_id_of
 from reflexarc_server.email.token import REPLY, Signer
 from reflexarc_server.inbound.message import Mail
 
@@ -64,27 +66,33 @@ class Match:
     by: str
 
 
-def match(mail: Mail, signer: Signer | None, log: Log, now: int, *, is_report: bool = False) -> Match:
-    """Whose the mail is. is_report: a machine tells about a mail, whose id may stand in its text; its sender is nobody."""
+def match(mail: Mail, signer: Signer | None, log: Log, now: int, *, is_report: bool = False, secret: bytes = b"") -> Match:
+    """Whose the mail is. is_report: a machine tells about a mail, whose id may stand in its text; its sender is nobody.
+
+    secret: of known ids by an address, empty where the address itself is one.
+    """
     if signer is not None:
         for by, texts in ((TOKEN, _tagged(mail)), (REFERENCES, _named(mail, is_report=is_report))):
             for text in texts:
-                found = _by_token(text, by, signer, log, now, mail)
+                found = _by_token(text, by, signer, log, now, mail, secret)
                 if found is not None:
                     return found
-    if not is_report and mail.sender and log.of_person(f"known:{mail.sender}"):
-        return Match(f"known:{mail.sender}", "", "", ADDRESS)
-    return Match(_stranger(mail.sender), "", "", NOTHING)
+    if not is_report and mail.sender:
+        # A site that began to hide addresses may know older people by the address itself.
+        for known_id in dict.fromkeys((known_id_of(mail.sender, secret), mail.sender)):
+            if log.of_person(f"known:{known_id}"):
+                return Match(f"known:{known_id}", "", "", ADDRESS)
+    return Match(_stranger(mail.sender, secret), "", "", NOTHING)
 
 
-def _by_token(token: str, by: str, signer: Signer, log: Log, now: int, mail: Mail) -> Match | None:
+def _by_token(token: str, by: str, signer: Signer, log: Log, now: int, mail: Mail, secret: bytes) -> Match | None:
     try:
         mark = signer.read(REPLY, token, now)
     except InvalidEventError:
         return None
     sent = log.sent(mark.message_id)
     campaign = str(sent.properties.get("campaign", "")) if sent is not None else ""
-    subject = mark.subject or (sent.subject if sent is not None else "") or _stranger(mail.sender)
+    subject = mark.subject or (sent.subject if sent is not None else "") or _stranger(mail.sender, secret)
     return Match(subject, mark.message_id, campaign, by)
 
 
@@ -104,9 +112,12 @@ def _named(mail: Mail, *, is_report: bool) -> Iterable[str]:
     return list(dict.fromkeys(tokens))[:TRIES_MAX]
 
 
-def _stranger(address: str) -> str:
-    """A subject for a sender whom we do not know: always the same one, and it does not show the address."""
-    return f"anonymous:mail-{hashlib.sha256(b'reflexarc stranger ' + address.encode()).hexdigest()[:24]}"
+def _stranger(address: str, secret: bytes) -> str:
+    """A subject for a sender whom we do not know: always the same one, and it does not show the address, with a secret not to
+    whoever tries addresses either."""
+    content = b"reflexarc stranger " + address.encode()
+    digest = hmac.new(secret, content, hashlib.sha256) if secret else hashlib.sha256(content)
+    return f"anonymous:mail-{digest.hexdigest()[:24]}"
 
 
 __all__ = ["ADDRESS", "NOTHING", "REFERENCES", "TOKEN", "Match", "NoLog", "match"]

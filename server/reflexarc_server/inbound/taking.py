@@ -55,9 +55,13 @@ class Plan:
 
 
 class Taker:
-    """Plans for mails of one site. signer: None where it sends none. purpose: of the consent that a complaint takes back."""
+    """Plans for mails of one site. signer: None where it sends none. purpose: of the consent that a complaint takes back. secret:
+    of known ids by an address, empty where the address itself is one."""
 
-    def __init__(self, signer: Signer | None, log: Log, replies: Replies, sentiment: Sentiment | None, purpose: str) -> None:
+    def __init__(
+        self, signer: Signer | None, log: Log, replies: Replies, sentiment: Sentiment | None, purpose: str, secret: bytes = b""
+    ) -> None:
+        self._secret = secret
         self._signer = signer
         self._log = log
         self._replies = replies
@@ -68,7 +72,7 @@ class Taker:
         """What becomes of the mail in these bytes, received at `now` (ms). Raises StorageError only."""
         mail = read_mail(content)
         verdict = kind_of(mail)
-        found = match(mail, self._signer, self._log, now, is_report=verdict.name in (BOUNCE, COMPLAINT))
+        found = match(mail, self._signer, self._log, now, is_report=verdict.name in (BOUNCE, COMPLAINT), secret=self._secret)
         text = _bounded(reply_text(mail.text)) if verdict.name == REPLY else ""
         mood = mood_of(text, self._sentiment)
         language = language_of(text)
