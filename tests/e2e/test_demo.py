@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent / "reflexarc"
 
 def demo(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Run the command in an empty folder; (status, output, errors)."""
-    finished = subprocess.run([BIN, "demo", *arguments], cwd=folder, capture_output=True, text=True, timeout=400, check=False)
+    finished = subprocess.run([BIN, "demo", *arguments], cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     return finished.returncode, finished.stdout, finished.stderr
 
 

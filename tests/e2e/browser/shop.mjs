@@ -61,7 +61,10 @@ const answer = (tab, value) => tab.click(`#consent button[value=${value}]`);
   await tab.goto(`${shop}/articles/brewing`);
   await settled(tab);
   await context.setOffline(true);
-  await tab.evaluate(() => document.querySelector("[data-cta=read-on]").dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true })));
+  await tab.evaluate(() => { // a click that is told, and a link that stays: without a network it leads to the browser's own page
+    addEventListener("click", (event) => event.preventDefault(), { once: true });
+    document.querySelector("[data-cta=read-on]").click();
+  });
   await context.setOffline(false);
   await tab.goto(`${shop}/articles/water`);
   await tab.evaluate(() => void setTimeout(() => history.back())); // out of the back-forward cache nothing loads
