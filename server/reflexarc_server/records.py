@@ -12,6 +12,7 @@ from reflexarc_core.event import OUTCOME, Event
 from reflexarc_core.record import KIND_OF, DecisionOutput, EventInput, Moment, Record
 from reflexarc_proto.v1 import decision_pb2, record_pb2
 from reflexarc_proto.wire import record_to_proto
+from reflexarc_proto.wire.event import check_event
 from reflexarc_proto.wire.quick import event_record
 from reflexarc_server.store.port import OWN_INSTALLATION, DecisionRow, NewRecord
 
@@ -54,7 +55,11 @@ def own_row(record: Record, receive_time: int) -> NewRecord:
 
 
 def tracked_row(event: Event, installation: str, receive_time: int) -> NewRecord:
-    """The row of an event that came without a device log; the server's time is its moment."""
+    """The row of an event that came without a device log; the server's time is its moment.
+
+    Raises InvalidEventError for one that nobody could read again: it would stop whoever reads the log.
+    """
+    check_event(event)
     record = EventInput(Moment(receive_time, online=True), event)
     body = record_to_proto(0, record).SerializeToString()
     return row_of(record, installation or TRACK_INSTALLATION, "", 0, receive_time, body)

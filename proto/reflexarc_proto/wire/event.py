@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from reflexarc_core.errors import InvalidEventError
-from reflexarc_core.event import Event
+from reflexarc_core.event import Event, is_storable, subject_parts
 from reflexarc_core.record import Moment
 from reflexarc_proto.v1 import event_pb2
 from reflexarc_proto.wire.value import fill, properties_from_proto
@@ -103,10 +103,7 @@ def event_to_proto(event: Event) -> event_pb2.Event:
 def event_from_proto(message: event_pb2.Event) -> Event:
     """The event. Raises InvalidEventError naming what no event may be. Does not check the event type's declaration."""
     event_id, event_type = message.event_id, message.event_type
-    if not event_id or len(event_id) > ID_LENGTH_MAX:
-        raise InvalidEventError(f"an event id of {len(event_id)} characters", hint=f"1 to {ID_LENGTH_MAX}")
-    if not event_type or len(event_type) > ID_LENGTH_MAX:
-        raise InvalidEventError(f"an event type of {len(event_type)} characters", hint=f"1 to {ID_LENGTH_MAX}")
+    _check_ids(event_id, event_type)
     row = message.source_row
     if row < 0:
         raise InvalidEventError(f"source_row is {row}", hint="row number plus one, or 0")
@@ -114,6 +111,27 @@ def event_from_proto(message: event_pb2.Event) -> Event:
         event_id, event_type, subject_from_proto(message.subject), checked_time(message.event_time, "event_time"),
         properties_from_proto(message.properties), properties_from_proto(message.context), row - 1,
     )  # fmt: skip
+
+
+def check_event(event: Event) -> None:
+    """Raises InvalidEventError for an event that could be written and never be read again, by its names and its time."""
+    _check_ids(event.event_id, event.event_type)
+    check_subject(event.subject)
+    checked_time(event.event_time, "event_time")
+
+
+def check_subject(subject: str) -> None:
+    """Raises InvalidEventError when it is no subject, too long a one, or no text."""
+    _, subject_id = subject_parts(subject)
+    if len(subject_id) > SUBJECT_ID_LENGTH_MAX or not is_storable(subject_id):
+        raise InvalidEventError("too long a subject, or one that is no text", hint=f"1 to {SUBJECT_ID_LENGTH_MAX} characters")
+
+
+def _check_ids(event_id: str, event_type: str) -> None:
+    if not event_id or len(event_id) > ID_LENGTH_MAX:
+        raise InvalidEventError(f"an event id of {len(event_id)} characters", hint=f"1 to {ID_LENGTH_MAX}")
+    if not event_type or len(event_type) > ID_LENGTH_MAX:
+        raise InvalidEventError(f"an event type of {len(event_type)} characters", hint=f"1 to {ID_LENGTH_MAX}")
 
 
 def checked_time(time: int, name: str) -> int:

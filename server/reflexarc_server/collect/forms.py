@@ -83,11 +83,10 @@ class _Forms:
         self._callers.take_key(key, 0)
         now = self._parts.clock.now_ms()
         language = language_of(request.headers.get("accept-language", ""))
-        time = given.get("time")
         submission = Submission(
             form, key.name, _id(given, "id") or secrets.token_hex(16), _id(given, "anonymous_id"), given["values"],
             _url(given.get("page_url") or (request.headers.get("referer", "") if is_plain else "")),
-            corrected(float(time), 0, now) if isinstance(time, (int, float)) else now, given.get("partial") is True, language,
+            corrected(_time(given.get("time")), 0, now), given.get("partial") is True, language,
             _id(given, "known_id"), partial(is_proven, key, proof=_id(given, "known_proof")),
         )  # fmt: skip
         filled = await run_in_threadpool(self._leads.take, submission)
@@ -135,6 +134,14 @@ def _id(given: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > ID_LENGTH_MAX or not is_storable(value):
         raise Refused(400, "no_id", f"{name} is a text of at most {ID_LENGTH_MAX} characters")
     return value
+
+
+def _time(value: Any) -> float:
+    """A sender's time, 0 where it said none or one that no clock has."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else 0.0
+    except OverflowError:
+        return 0.0
 
 
 def _url(value: Any) -> str:

@@ -52,7 +52,7 @@ class _People:
         state, count = said.get("state", ""), said.get("count", "100")
         if state and state not in LEAD_STATES:
             raise InvalidEventError(f"leads are never {state[:40]!r}", hint=f"one of {', '.join(LEAD_STATES)}")
-        if not (count.isascii() and count.isdigit() and 0 < int(count) <= LEADS_MAX):
+        if not (count.isascii() and count.isdigit() and len(count) <= 4 and 0 < int(count) <= LEADS_MAX):
             raise InvalidEventError("a count that is none", hint=f"1 to {LEADS_MAX}")
         return JSONResponse({"leads": await run_in_threadpool(self._listed, said.get("form", ""), state, int(count))})
 

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from reflexarc_core.errors import InvalidEventError
-from reflexarc_core.event import Event, is_storable, subject_parts
+from reflexarc_core.event import Event, is_storable
+from reflexarc_proto.wire.event import check_subject
 from reflexarc_server.clock import Clock
 from reflexarc_server.links import Links
 from reflexarc_server.site.sharing import Sharing
@@ -78,7 +79,7 @@ class Shares:
 
         parent: token or id of the share by which it came to them. Raises InvalidEventError for what cannot be shared.
         """
-        subject_parts(subject)
+        check_subject(subject)
         if not 0 < len(content_id) <= CONTENT_LENGTH_MAX or not is_storable(content_id) or not content_id.isprintable():
             raise InvalidEventError("a content id that is none", hint=f"1 to {CONTENT_LENGTH_MAX} printable characters")
         self._check_target(url)
