@@ -172,6 +172,24 @@ class Backend:
             for path in answer.paths
         ]
 
+    def email_campaigns(self, campaign: str = "", goals: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """What came of mails by campaign, of one or of all: how many were sent, bounced, opened, clicked, converted, replied to
+        and so on, each mail once. Asks page by page. goals: event types, `purchase` and `form_submit` without."""
+        from reflexarc_proto.v1 import email_service_pb2 as messages
+        from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceStub
+
+        counted: dict[str, dict[str, Any]] = {}
+        request = messages.CountCampaignsRequest(campaign=campaign, goals=goals)
+        while True:
+            answer = self._channel.call(EmailServiceStub, "CountCampaigns", request, self._timeout_s)
+            for one in answer.campaigns:
+                held = counted.setdefault(one.campaign, {})
+                for name, value in fields(one).items():
+                    held[name] = value if name == "campaign" else held.get(name, 0) + value
+            request.after = answer.next_after
+            if not request.after:
+                return [counted[name] for name in sorted(counted)]
+
     def email_opens(self, subject: str, campaign: str = "") -> dict[str, Any]:
         """When and on what a person opens mail: counts, first and last (ms), opens by hour of the local week (0: Monday 00:00),
         by client, device, system and proxy. What is held for a machine's is counted apart. Raises InvalidEventError."""

@@ -107,6 +107,28 @@ def mailboxes(server: str, as_json: bool, access: Access) -> None:
         raise click.exceptions.Exit(1)
 
 
+@email.command(short_help="What came of mails, by campaign, from a server.")
+@SERVER
+@click.option("--campaign", default="", help="Of this campaign only.")
+@click.option("--goal", "goals", multiple=True, metavar="TYPE", help="A goal's event type; purchase and form_submit without.")
+@AS_JSON
+@with_access
+def campaigns(server: str, campaign: str, goals: tuple[str, ...], as_json: bool, access: Access) -> None:
+    """How many mails were sent, opened and followed by people, and led to a goal; each mail counts once.
+
+    `machine` are mails that machines alone opened or followed.
+    """
+    backend = access.backend(server)
+    found = backend.email_campaigns(campaign, goals)
+    backend.close()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    rows = [{name.removesuffix("_count"): value for name, value in one.items()} for one in found]
+    columns = ("mail", "sent", "bounced", "opened", "clicked", "converted", "replied", "unsubscribed", "complained", "machine")
+    show_table(rows, ("campaign", *columns), as_json=False)
+
+
 @email.command(short_help="When and on what a person opens mail, from a server.")
 @SERVER
 @click.option("--subject", required=True, metavar="KIND:ID", help="Whose opens.")

@@ -169,4 +169,7 @@ def test_one_mail_is_one_timeline_of_one_subject(shop: Shop, postbox: Postbox, t
     ]  # fmt: skip
     [path] = reflexarc("email", "path", *asked)
     assert path["converted"]
+    [counted] = reflexarc("email", "campaigns", *asked[:3], "--json")
+    columns = ("mail", "sent", "opened", "clicked", "converted", "replied", "bounced", "machine")
+    assert [counted[f"{column}_count"] for column in columns] == [1, 1, 1, 1, 1, 1, 0, 0]
     assert len(postbox.mails) == 1

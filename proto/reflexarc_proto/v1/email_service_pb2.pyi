@@ -20,6 +20,128 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class CountCampaignsRequest(_message.Message):
+    """Which mails."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    GOALS_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """Of this campaign only; empty for all."""
+    after: _builtins.str
+    """`next_after` of the page before; empty for the first."""
+    @_builtins.property
+    def goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Event types that are goals; empty for `purchase` and `form_submit`."""
+
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        goals: _abc.Iterable[_builtins.str] | None = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "campaign", b"campaign", "goals", b"goals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountCampaignsRequest: _TypeAlias = CountCampaignsRequest  # noqa: Y015
+
+@_typing.final
+class CampaignCount(_message.Message):
+    """Mails of a campaign, each counted once in each of the counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    MAIL_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    BOUNCED_COUNT_FIELD_NUMBER: _builtins.int
+    OPENED_COUNT_FIELD_NUMBER: _builtins.int
+    CLICKED_COUNT_FIELD_NUMBER: _builtins.int
+    CONVERTED_COUNT_FIELD_NUMBER: _builtins.int
+    REPLIED_COUNT_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLAINED_COUNT_FIELD_NUMBER: _builtins.int
+    MACHINE_COUNT_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """Empty for mails of no campaign."""
+    mail_count: _builtins.int
+    """Mails that anything is known of."""
+    sent_count: _builtins.int
+    """Handed to a mail server by this server."""
+    bounced_count: _builtins.int
+    """Not delivered."""
+    opened_count: _builtins.int
+    """Opened by a person."""
+    clicked_count: _builtins.int
+    """A link was followed by a person."""
+    converted_count: _builtins.int
+    """A goal was reached behind such a click, as its path says."""
+    replied_count: _builtins.int
+    """Answered by a person."""
+    unsubscribed_count: _builtins.int
+    """By whose link the reader wants no more."""
+    complained_count: _builtins.int
+    """Called spam."""
+    machine_count: _builtins.int
+    """Opened or followed by machines alone."""
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        mail_count: _builtins.int = ...,
+        sent_count: _builtins.int = ...,
+        bounced_count: _builtins.int = ...,
+        opened_count: _builtins.int = ...,
+        clicked_count: _builtins.int = ...,
+        converted_count: _builtins.int = ...,
+        replied_count: _builtins.int = ...,
+        unsubscribed_count: _builtins.int = ...,
+        complained_count: _builtins.int = ...,
+        machine_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounced_count", b"bounced_count", "campaign", b"campaign", "clicked_count", b"clicked_count", "complained_count", b"complained_count", "converted_count", b"converted_count", "machine_count", b"machine_count", "mail_count", b"mail_count", "opened_count", b"opened_count", "replied_count", b"replied_count", "sent_count", b"sent_count", "unsubscribed_count", b"unsubscribed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignCount: _TypeAlias = CampaignCount  # noqa: Y015
+
+@_typing.final
+class CountCampaignsResponse(_message.Message):
+    """A page of counts: those of all pages together are the campaigns'."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGNS_FIELD_NUMBER: _builtins.int
+    NEXT_AFTER_FIELD_NUMBER: _builtins.int
+    next_after: _builtins.str
+    """What to ask the next page with; empty behind the last."""
+    @_builtins.property
+    def campaigns(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignCount]:
+        """By name."""
+
+    def __init__(
+        self,
+        *,
+        campaigns: _abc.Iterable[Global___CampaignCount] | None = ...,
+        next_after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaigns", b"campaigns", "next_after", b"next_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountCampaignsResponse: _TypeAlias = CountCampaignsResponse  # noqa: Y015
+
+@_typing.final
 class GetEmailOpensRequest(_message.Message):
     """Whose opens."""
 

@@ -45,6 +45,11 @@ class EmailServiceStub:
                 request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
                 response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
                 _registered_method=True)
+        self.CountCampaigns = channel.unary_unary(
+                '/reflexarc.v1.EmailService/CountCampaigns',
+                request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsRequest.SerializeToString,
+                response_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsResponse.FromString,
+                _registered_method=True)
         self.GetEmailOpens = channel.unary_unary(
                 '/reflexarc.v1.EmailService/GetEmailOpens',
                 request_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailOpensRequest.SerializeToString,
@@ -70,6 +75,13 @@ class EmailServiceServicer:
 
     def GetEmailPath(self, request, context):
         """The way from a mail to what came of it, of a person or of one mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountCampaigns(self, request, context):
+        """What came of mails, by campaign, a page of mails at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +113,11 @@ def add_EmailServiceServicer_to_server(servicer, server):
                     servicer.GetEmailPath,
                     request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.FromString,
                     response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.SerializeToString,
+            ),
+            'CountCampaigns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountCampaigns,
+                    request_deserializer=reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsRequest.FromString,
+                    response_serializer=reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsResponse.SerializeToString,
             ),
             'GetEmailOpens': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEmailOpens,
@@ -168,6 +185,33 @@ class EmailService:
             '/reflexarc.v1.EmailService/GetEmailPath',
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathRequest.SerializeToString,
             reflexarc__proto_dot_v1_dot_email__service__pb2.GetEmailPathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountCampaigns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reflexarc.v1.EmailService/CountCampaigns',
+            reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsRequest.SerializeToString,
+            reflexarc__proto_dot_v1_dot_email__service__pb2.CountCampaignsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class EmailServiceStub:
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]
     """The way from a mail to what came of it, of a person or of one mail."""
+    CountCampaigns: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.CountCampaignsRequest, _email_service_pb2.CountCampaignsResponse]
+    """What came of mails, by campaign, a page of mails at a time."""
     GetEmailOpens: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailOpensRequest, _email_service_pb2.GetEmailOpensResponse]
     """When and on what a person opens mail."""
     ListMailboxes: _grpc.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]
@@ -51,6 +53,8 @@ class EmailServiceAsyncStub(EmailServiceStub):
     """Adds a signed pixel and signed redirect links to a mail; nothing else of it changes."""
     GetEmailPath: _aio.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailPathRequest, _email_service_pb2.GetEmailPathResponse]  # type: ignore[assignment]
     """The way from a mail to what came of it, of a person or of one mail."""
+    CountCampaigns: _aio.UnaryUnaryMultiCallable[_email_service_pb2.CountCampaignsRequest, _email_service_pb2.CountCampaignsResponse]  # type: ignore[assignment]
+    """What came of mails, by campaign, a page of mails at a time."""
     GetEmailOpens: _aio.UnaryUnaryMultiCallable[_email_service_pb2.GetEmailOpensRequest, _email_service_pb2.GetEmailOpensResponse]  # type: ignore[assignment]
     """When and on what a person opens mail."""
     ListMailboxes: _aio.UnaryUnaryMultiCallable[_email_service_pb2.ListMailboxesRequest, _email_service_pb2.ListMailboxesResponse]  # type: ignore[assignment]
@@ -74,6 +78,14 @@ class EmailServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_email_service_pb2.GetEmailPathResponse, _abc.Awaitable[_email_service_pb2.GetEmailPathResponse]]:
         """The way from a mail to what came of it, of a person or of one mail."""
+
+    @_abc_1.abstractmethod
+    def CountCampaigns(
+        self,
+        request: _email_service_pb2.CountCampaignsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_email_service_pb2.CountCampaignsResponse, _abc.Awaitable[_email_service_pb2.CountCampaignsResponse]]:
+        """What came of mails, by campaign, a page of mails at a time."""
 
     @_abc_1.abstractmethod
     def GetEmailOpens(

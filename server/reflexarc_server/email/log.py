@@ -19,6 +19,9 @@ from reflexarc_server.store.sqlite import SqliteStore
 
 OF_THE_MAIL: Final = ("552", "554", "5.2.2", "5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
 """How the status of a bounce begins that is about one mail (too large, held for spam), or a full mailbox, not about who reads."""
+BEFORE_ALL: Final = event_id_prefix("")[:-1]
+BEHIND_ALL: Final = event_id_prefix("")
+"""Ids of events that name a mail lie between: a mail's id begins with a letter or digit, which are all before `~`."""
 SIGNS_OF_LIFE: Final = (EMAIL_OPEN, EMAIL_CLICK, "email_reply")
 
 
@@ -34,9 +37,29 @@ class MailLog:
         return next((event for event in self.of_message(message_id) if event.event_id == sent_event_id(message_id)), None)
 
     def of_message(self, message_id: str) -> list[Event]:
-        """Every event that names the mail in its id: sent, opens, clicks, bounces, unsubscriptions; oldest first."""
+        """Every event that names the mail in its id: sent, opens, clicks, bounces, unsubscriptions; by id."""
         prefix = event_id_prefix(message_id)
-        return _events(self._store.events_by_id(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+        return _events([body for _, body in self._store.events_by_id(prefix, _end(prefix))])
+
+    def page(self, after: str, events_max: int) -> tuple[list[Event], str]:
+        """(events of the mails behind a message id, by mail; the last mail's id, empty behind the last of all).
+
+        About events_max of them: a mail's are never divided.
+        """
+        first = _end(event_id_prefix(after)) if after else BEFORE_ALL
+        rows = self._store.events_by_id(first, BEHIND_ALL, events_max)
+        if len(rows) < events_max:
+            return _events([body for _, body in rows]), ""
+        last = rows[-1][0].split("~")[1]
+        whole = [body for record_id, body in rows if record_id.split("~")[1] != last]
+        if whole:
+            return _events(whole), rows[len(whole) - 1][0].split("~")[1]
+        return self.of_message(last), last
+
+    def reached(self, subject: str, event_types: Sequence[str], after: int, until: int) -> bool:
+        """Whether a person, or what is linked to it, has one of these events behind `after` and not behind `until` (ms)."""
+        members = self._links.members(self._links.canonical(subject))
+        return any(self._store.reached(member, event_types, after - 1, until) for member in members)
 
     def of_person(self, subject: str) -> list[Event]:
         """Every event of a subject and of all that is linked to it, in log order."""
@@ -60,6 +83,11 @@ class MailLog:
             elif event.event_type in SIGNS_OF_LIFE and said.get("machine") is not True:
                 bounced = False
         return f"the subject refused {purpose}" if refused else "the subject's mailbox is not there" if bounced else ""
+
+
+def _end(prefix: str) -> str:
+    """The first text behind all that begin so."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _events(bodies: Sequence[bytes]) -> list[Event]:

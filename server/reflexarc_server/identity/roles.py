@@ -47,6 +47,7 @@ ROLES: Final[dict[str, frozenset[str]]] = {
             "GetEmailPath": f"{READ} {ADMIN}",
             "ListMailboxes": f"{READ} {ADMIN}",
             "GetEmailOpens": f"{READ} {ADMIN}",
+            "CountCampaigns": f"{READ} {ADMIN}",
         },
         "reflexarc.v1.AdminService": {
             "SetPaused": ADMIN,

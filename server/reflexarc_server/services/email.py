@@ -10,10 +10,12 @@ from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_proto.v1 import email_service_pb2 as messages
 from reflexarc_proto.v1.email_service_pb2_grpc import EmailServiceServicer
 from reflexarc_proto.wire import subject_from_proto, subject_to_proto
+from reflexarc_server.email.campaigns import page_of
 from reflexarc_server.email.log import MailLog
 from reflexarc_server.email.opens import opens_of
 from reflexarc_server.email.path import GOALS, MailPath, paths_of
 from reflexarc_server.email.prepare import Message, Preparer
+from reflexarc_server.email.token import check_message_id
 from reflexarc_server.inbound.polling import MailboxStatus, Poller
 from reflexarc_server.parts import Parts
 from reflexarc_server.site.email import Email
@@ -62,6 +64,32 @@ class EmailServicer(EmailServiceServicer):
         self, request: messages.ListMailboxesRequest, context: grpc.ServicerContext
     ) -> messages.ListMailboxesResponse:
         return messages.ListMailboxesResponse(mailboxes=[_status(poller.status) for poller in self._pollers])
+
+    def CountCampaigns(
+        self, request: messages.CountCampaignsRequest, context: grpc.ServicerContext
+    ) -> messages.CountCampaignsResponse:
+        if request.after:
+            check_message_id(request.after)
+        found, last = page_of(self._log, request.campaign, tuple(request.goals) or GOALS, request.after)
+        return messages.CountCampaignsResponse(
+            campaigns=[
+                messages.CampaignCount(
+                    campaign=name,
+                    mail_count=one.mails,
+                    sent_count=one.sent,
+                    bounced_count=one.bounced,
+                    opened_count=one.opened,
+                    clicked_count=one.clicked,
+                    converted_count=one.converted,
+                    replied_count=one.replied,
+                    unsubscribed_count=one.unsubscribed,
+                    complained_count=one.complained,
+                    machine_count=one.machines,
+                )
+                for name, one in sorted(found.items())
+            ],
+            next_after=last,
+        )
 
     def GetEmailOpens(
         self, request: messages.GetEmailOpensRequest, context: grpc.ServicerContext

@@ -204,8 +204,9 @@ class Store(Protocol):
         """(time of receipt in ms, LogRecord) of these subjects' events up to that number, in log order."""
         ...
 
-    def events_by_id(self, first: str, end: str) -> list[bytes]:
-        """LogRecords of the events whose id is at least `first` and less than `end`, as text; in log order."""
+    def events_by_id(self, first: str, end: str, count_max: int = -1) -> list[tuple[str, bytes]]:
+        """(id, LogRecord) of events whose id is at least `first` and less than `end`, as text; in the order of the ids, at most
+        count_max of them, -1 for all."""
         ...
 
     def fired_of(self, subject: str) -> dict[str, int]:

@@ -233,10 +233,10 @@ class SqliteStore:
         self.index()
         return self._rows(by_subject.events_query(len(subjects)), (*subjects, upto))
 
-    def events_by_id(self, first: str, end: str) -> list[bytes]:
+    def events_by_id(self, first: str, end: str, count_max: int = -1) -> list[tuple[str, bytes]]:
         """See Store."""
-        query = "SELECT body FROM log WHERE kind = 1 AND record_id >= ? AND record_id < ? ORDER BY server_seq"
-        return [body for (body,) in self._rows(query, (first, end))]
+        query = "SELECT record_id, body FROM log WHERE kind = 1 AND record_id >= ? AND record_id < ? ORDER BY record_id LIMIT ?"
+        return self._rows(query, (first, end, count_max))
 
     def fired_of(self, subject: str) -> dict[str, int]:
         """See Store."""
