@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from reflexarc_build.source import parse
 from reflexarc_cli.main import cli
 from reflexarc_server.app import Server
+from reflexarc_server.collect.callers import counted_address
 from reflexarc_server.log_reader import LogReader
 from reflexarc_server.site.reader import site_of
 from reflexarc_server.testing import Receiver
@@ -85,3 +86,40 @@ def test_numbers_of_an_operator_that_are_none(server: Server) -> None:
         connection.request("GET", "/v1/leads?count=" + count.replace("٣", "%D9%A3"))
         assert connection.getresponse().status == 400, count[:10]
         connection.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("2001:db8::1", "2001:db8::/64"), ("2001:db8:0:0:ffff::9", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"), ("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::/64"),
+        ("no:address", "no:address"), ("", ""),
+    ],
+)  # fmt: skip
+def test_whoever_has_a_network_of_ipv6_is_one_caller(address: str, counted: str) -> None:
+    assert counted_address(address) == counted
+
+
+def test_who_comes_too_often_is_told_so_before_anything_is_read_and_counts_no_visits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHARE_KEY", "s" * 32)
+    text = SITE.replace("address_calls_per_s: 0", "address_calls_per_s: 0.5") + SHARING
+    server = started(tmp_path / "server", Receiver(), its_site=site_of(parse(text, "site.yaml"), Path()))
+    assert server.http is not None
+
+    def ask(method: str, path: str, body: bytes | None, agent: str = "Firefox/140") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(server.http.address, timeout=20)  # type: ignore[union-attr]
+        connection.request(method, path, body, {"user-agent": agent, "content-type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, content
+
+    token = json.loads(ask("POST", "/v1/share", json.dumps(SHARE).encode())[1])["token"]
+    for path in ("/forms/quote", "/v1/share"):
+        assert 429 in [ask("POST", path, b"no json")[0] for _ in range(8)], path
+    before = server.parts.store.ask("SELECT count(*) FROM share_visits", ())[0][0]
+    assert [ask("GET", f"/s/{token}", None, f"Firefox/{number}")[0] for number in range(20)] == [302] * 20, "people are led on"
+    assert server.parts.store.ask("SELECT count(*) FROM share_visits", ())[0][0] - before < 10
+    server.stop()

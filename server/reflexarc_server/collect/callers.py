@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -55,7 +56,7 @@ class Callers:
 
     def take_address(self, address: str, byte_count: int) -> None:
         """Count a call of an address. Raises Refused: 429."""
-        self._take(self._addresses, address, byte_count)
+        self._take(self._addresses, counted_address(address), byte_count)
 
     def take_key(self, key: WriteKey, byte_count: int) -> None:
         """Count a call with a key. Raises Refused: 429."""
@@ -98,6 +99,17 @@ class Callers:
             (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
             (b"access-control-max-age", str(PREFLIGHT_S).encode()),
         ]
+
+
+def counted_address(address: str) -> str:
+    """By what an address is counted: of IPv6 the network of 64 bits, for whoever has one address there has all of them."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 def is_allowed(origin: str, origins: tuple[str, ...]) -> bool:

@@ -73,12 +73,11 @@ class _Forms:
 
     async def sent(self, request: Request) -> Response:
         form = self._form(request)
+        self._callers.take_address(request.client.host if request.client else "", 0)  # before anything of it is read
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         is_plain = kind in _PLAIN
         given = await _plain(request) if is_plain else await _body(request, kind)
         origin = request.headers.get("origin", "")
-        address = request.client.host if request.client else ""
-        self._callers.take_address(address, 0)
         key = self._callers.known(_id(given, "key"), "" if origin == "null" and is_plain else origin)
         self._callers.take_key(key, 0)
         now = self._parts.clock.now_ms()

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from reflexarc_core.errors import DefinitionError, InvalidEventError
 from reflexarc_core.event import Event
 from reflexarc_server.collect.callers import Callers
+from reflexarc_server.collect.front import Refused
 from reflexarc_server.collect.operator import DECIDES, INGESTS, READS, admitted
 from reflexarc_server.parts import Parts
 from reflexarc_server.sentiment import mood_of
@@ -135,27 +136,37 @@ class _Links:
         ]
 
     async def visit(self, request: Request) -> Response:
-        address = request.client.host if request.client is not None else ""
+        address = _address(request)
         is_looked_at = request.headers.get("purpose", request.headers.get("sec-purpose", "")).startswith("prefetch")
         url, events = await run_in_threadpool(
             self._shares.visit, request.path_params["token"], address, request.headers.get("user-agent", "")[:400],
-            is_counted=request.method == "GET" and not is_looked_at,
+            is_counted=request.method == "GET" and not is_looked_at and self._is_within(address),
         )  # fmt: skip
         if events:
             await run_in_threadpool(self._accept, events)
         return Response(status_code=302, headers={"location": url, "cache-control": "no-store", "referrer-policy": "no-referrer"})
 
+    def _is_within(self, address: str) -> bool:
+        """Whether an address follows links no faster than people do. It is led on all the same."""
+        try:
+            self._callers.take_address(address, 0)
+        except Refused:
+            return False
+        return True
+
     async def share(self, request: Request) -> Response:
         origin = request.headers.get("origin", "")
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=_text(self._callers.preflight(origin)))
+        is_page = not request.headers.get("authorization")
+        if is_page:
+            self._callers.take_address(_address(request), 0)  # before anything of it is read
         given = _object(await request.body())
         subject = str(given.get("subject") or f"anonymous:{given.get('anonymous_id') or ''}")
-        if request.headers.get("authorization"):
+        if not is_page:
             admitted(request, INGESTS)
         else:
             key = self._callers.known(str(given.get("key", "")), origin)
-            self._callers.take_address(request.client.host if request.client is not None else "", 0)
             self._callers.take_key(key, 0)
             if not subject.startswith("anonymous:"):
                 raise InvalidEventError(
@@ -180,6 +191,10 @@ class _Links:
     def _accept(self, events: Sequence[Event]) -> None:
         for start in range(0, len(events), EVENTS_AT_ONCE):
             self._parts.ingest.accept(SHARES, events[start : start + EVENTS_AT_ONCE])
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _object(body: bytes) -> dict[str, Any]:
