@@ -16,7 +16,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf import descriptor_pool
 
-from tests.fuzz import email_targets, http_targets, social_targets
+from tests.fuzz import email_targets, http_targets, inbound_targets, social_targets
 
 Target = Callable[[bytes], None]
 TIMEOUT_S: Final = 10.0
@@ -57,7 +57,7 @@ def groups() -> dict[str, list[str]]:
     found["file calls"] = [name for name in calls if name.startswith("SyncFile")]
     found["other calls"] = [name for name in calls if name not in ALONE and not name.startswith("SyncFile")]
     found["other answers"] = [name for name in ANSWERS if name not in ALONE]
-    alone = ("metadata", "sync file", social_targets.NAME, email_targets.NAME)
+    alone = ("metadata", "sync file", social_targets.NAME, email_targets.NAME, inbound_targets.NAME)
     return {**found, **{name: [name] for name in alone}, "http intake": list(http_targets.NAMES)}
 
 
@@ -91,6 +91,8 @@ def _opened(name: str) -> Iterator[tuple[Target, list[bytes]]]:
             yield http_targets.opened(stack, folder, name, Broken), http_targets.seeds(name)
         elif name == social_targets.NAME:
             yield social_targets.opened(stack, folder, Broken), social_targets.seeds()
+        elif name == inbound_targets.NAME:
+            yield inbound_targets.opened(Broken), inbound_targets.seeds()
         elif name == email_targets.NAME:
             yield email_targets.opened(Broken), email_targets.seeds()
         elif name in ANSWERS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -140,6 +141,18 @@ def test_a_mail_that_is_gone_is_passed_over(line: bytes) -> None:
         mailbox.close()
 
 
+def test_a_mail_that_is_larger_than_any_is_not_waited_for() -> None:
+    with serving(instead(b"UID FETCH", [b"* 1 FETCH (UID 7 BODY[]<0> {9999999999}"])) as (port, _):
+        mailbox = box(port, timeout_s=60.0)
+        mailbox.waiting()
+        begun = time.monotonic()
+        with pytest.raises(TransportError, match="abort"):
+            mailbox.read("7")
+        assert time.monotonic() - begun < 30
+        mailbox.cut()
+        mailbox.close()
+
+
 def test_an_empty_mail_is_one() -> None:
     with serving(instead(b"UID FETCH", [b'* 1 FETCH (UID 7 BODY[]<0> "")', b"TAG OK so it is"])) as (port, _):
         mailbox = box(port)
@@ -182,8 +195,10 @@ def test_a_server_that_says_nothing_is_cut_and_a_stop_does_not_wait_for_it(monke
     with serving(silent) as (port, heard):
         monkeypatch.setattr(adapter, "DEADLINE_S", 0.2)
         mailbox = box(port, timeout_s=60.0)
+        begun = time.monotonic()
         with pytest.raises(TransportError, match="could not be reached"):
             mailbox.waiting()
+        assert time.monotonic() - begun < 30
         mailbox.close()
         monkeypatch.setattr(adapter, "DEADLINE_S", 300.0)
         monkeypatch.setattr("reflexarc_server.inbound.polling.STOP_S", 0.2)

@@ -7,6 +7,7 @@ believe a header, fetch anything, or look into attachments.
 
 from __future__ import annotations
 
+import codecs
 import email
 import email.policy
 import re
@@ -19,7 +20,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from reflexarc_server.inbound.html_text import text_of_html
+from reflexarc_server.inbound.html_text import HTML_LENGTH_MAX, text_of_html
 
 MAIL_BYTES_MAX: Final = 25 * 1024 * 1024
 LINE_COUNT_MAX: Final = 500_000
@@ -32,6 +33,8 @@ HEADER_LENGTH_MAX: Final = 16_384
 ADDRESS_COUNT_MAX: Final = 200
 ID_COUNT_MAX: Final = 200
 
+_NO_CHARSETS: Final = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
+"""Codecs of the language that no mail is written in; the first takes minutes for a long text."""
 _NESTING: Final = re.compile(rb"boundary|message/", re.IGNORECASE)
 _NESTING_MAX: Final = 400
 """A mail that says more often than this that something is inside it is read as one flat text."""
@@ -115,7 +118,7 @@ def read_mail(content: bytes) -> Mail:
         found.plain.append(_decoded(content.partition(b"\n\n")[2][:TEXT_LENGTH_MAX], "utf-8"))
     plain = "\n".join(found.plain)
     is_html = not plain.strip() and bool(found.html)
-    text = "\n".join(text_of_html(each) for each in found.html) if is_html else plain
+    text = "\n".join(map(text_of_html, _up_to(HTML_LENGTH_MAX, found.html))) if is_html else plain
     return Mail(
         next(iter(_addresses(headers.get("from", "") or headers.get("sender", ""))), ""),
         _recipients(message),
@@ -196,6 +199,15 @@ class _Bodies:
         original = payload[0] if isinstance(payload, list) and payload else _header_lines(_bytes(part))
         if isinstance(original, Message):
             self._original_ids += _ids(_headers(original).get("message-id", ""))
+
+
+def _up_to(length: int, texts: list[str]) -> Iterator[str]:
+    """The texts, as far as so many characters reach."""
+    for text in texts:
+        yield text[:length]
+        length -= len(text)
+        if length <= 0:
+            return
 
 
 def _parsed(content: bytes) -> Message:
@@ -302,6 +314,8 @@ def _decoded(content: bytes, charset: str) -> str:
     """Text whatever its charset is called; where that is wrong, UTF-8, then Windows' Latin letters."""
     for name in (charset, "utf-8"):
         try:
+            if codecs.lookup(name).name in _NO_CHARSETS:
+                continue
             return content.decode(name)
         except (LookupError, ValueError, TypeError):  # an unknown name, a name with a zero in it, other bytes
             continue

@@ -17,6 +17,8 @@ LINES_MAX: Final = 5_000
 _ATTRIBUTION_LINES: Final = 6
 """A line such as `On DATE, NAME wrote:` is broken into so many at most, empty ones among them."""
 _ATTRIBUTION_LENGTH_MAX: Final = 400
+_HEADERS_LINES: Final = 40
+"""Lines of a block of headers at most: what is looked at again for every line must have an end."""
 _SIGNATURE_LINES: Final = 12
 _LEAD_MAX: Final = 25
 """Characters before the date of a line that says when: `On Monday, `."""
@@ -81,9 +83,10 @@ def reply_text(text: str) -> str:
 # -- where another message begins ------------------------------------------------------------------------------------
 
 
-def _embedded(lines: Sequence[str]) -> tuple[int, int] | None:
-    """(first line of what introduces another message, first line behind it), None when there is none. Quoted lines do not."""
-    at = 0
+def _embedded(lines: Sequence[str], start: int = 0) -> tuple[int, int] | None:
+    """(first line of what introduces another message, first line behind it), None when there is none from `start` on. Quoted
+    lines do not introduce one."""
+    at = start
     while at < len(lines):
         line = lines[at]
         if line.strip() and not _QUOTED.match(line):
@@ -108,7 +111,8 @@ def _headers(lines: Sequence[str], at: int) -> int:
     place, last = at, at
     if place < len(lines) and _kind(lines[place]) is None:
         return 0
-    while place < len(lines) and place - last <= 2:
+    end = min(len(lines), at + _HEADERS_LINES)
+    while place < end and place - last <= 2:
         kind = _kind(lines[place])
         if kind is not None:
             kinds.add(kind)
@@ -194,28 +198,40 @@ def _answers(rest: Sequence[str]) -> list[str]:
     below = _without_tail(rest[last_quoted + 1 :], may_be_all=True)
     if _embedded(below) is not None:
         below = []
-    kept = [rest[place] for place in between if _is_written(rest, place)]
+    is_written = _written(rest[:last_quoted])
+    kept = [rest[place] for place in between if is_written[place]]
     written = [*kept, *(line for line in below if line.strip())]
     return ["", *written] if written else []
 
 
-def _is_written(rest: Sequence[str], place: int) -> bool:
-    """Whether a line among quoted ones was written there, and is not the end of a broken one: an empty line is above it."""
-    above = rest[place - 1] if place else ""
-    return not above.strip() or (not _QUOTED.match(above) and _is_written(rest, place - 1))
+def _written(rest: Sequence[str]) -> list[bool]:
+    """Whether each line among quoted ones was written there, and is not the end of a broken one: an empty line is above it, or
+    above those that it follows."""
+    found: list[bool] = []
+    above = ""
+    for line in rest:
+        found.append(not above.strip() or (not _QUOTED.match(above) and found[-1]))
+        above = line
+    return found
 
 
 def _inline(rest: Sequence[str]) -> list[str]:
     """Of a message that begins with what it answers: the text, without what introduces quotes."""
     lines = list(rest)
+    quoted = text = 0  # no line above is quoted, or has text
     found = _embedded(lines)
     while found is not None:
         begin, end = found
-        if _has_text(lines[:begin]) and not any(_QUOTED.match(line) for line in lines[:begin]) and _is_closing(lines, end):
+        quoted = next((place for place in range(quoted, begin) if _QUOTED.match(lines[place])), begin)
+        text = next((place for place in range(text, begin) if _has_text(lines[place : place + 1])), begin)
+        if text < begin == quoted and _is_closing(lines, end):
             lines = lines[:begin]
             break
-        lines = [*lines[:begin], *lines[end:]]
-        found = _embedded(lines)
+        del lines[begin:end]
+        # What was apart is together now; it can begin something no further above than that reaches.
+        found = _embedded(lines, max(0, begin - _HEADERS_LINES))
+        if found is not None:
+            quoted, text = min(quoted, found[0]), min(text, found[0])
     start = next((place for place, line in enumerate(lines) if line.strip()), 0)
     if start < len(lines) and _QUOTED.match(lines[start]):
         behind = start
