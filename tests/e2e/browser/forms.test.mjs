@@ -162,6 +162,26 @@ test("who is signed in goes with a form, with what proves it, and no more after 
   assert.deepEqual(await send(5), [undefined, undefined]);
 });
 
+test("consent taken back: nothing of a form stays in the browser, what was sent goes out all the same", async () => {
+  await open(MARKUP, 'data-partial="off"');
+  await ready();
+  intake.status = 503;
+  await tab.fill("[name=name]", "Ann");
+  await tab.fill("[name=email]", "ann@example.com");
+  await tab.check("[name=agree]");
+  await tab.click("button");
+  await until(async () => (await tab.textContent("[role=status]")).startsWith("You are offline"));
+  const stored = () => tab.evaluate(() => JSON.stringify(localStorage));
+  assert.match(await stored(), /ann@example.com/);
+  await tab.evaluate(() => window.reflexarc.consent({ analytics: false }));
+  assert.equal(await stored(), "{}");
+  intake.status = 200;
+  await tab.evaluate(() => window.dispatchEvent(new Event("online")));
+  await until(() => intake.submissions.length);
+  assert.equal(intake.submissions[0].values.email, "ann@example.com");
+  assert.equal(await stored(), "{}");
+});
+
 test("robots fill in what people never see", async () => {
   await open(MARKUP);
   await ready();

@@ -6,7 +6,7 @@ import { guard, listen } from "./guard.ts";
 import { followPage, pageUrl } from "./page.ts";
 import { clear, hold, push, release } from "./queue.ts";
 import { flush, send, start, wake } from "./sender.ts";
-import { change, consents, forget, newId, STATE, state, step, surroundings } from "./state.ts";
+import { change, consents, newId, STATE, state, step, surroundings } from "./state.ts";
 import { read, write } from "./storage.ts";
 import type { Forms, FormsPort, Options, Properties } from "./wire.ts";
 
@@ -101,7 +101,6 @@ const begin = (): void => {
     start();
     release();
     clear();
-    forget();
   };
 
   /** What somebody allows or refuses, for each purpose; the one we run for opens or closes everything. */

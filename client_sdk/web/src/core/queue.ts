@@ -5,7 +5,7 @@
 
 import { guard } from "./guard.ts";
 import { newId } from "./state.ts";
-import { names, readJson, remove, write } from "./storage.ts";
+import { memory, names, readJson, remove, write } from "./storage.ts";
 import type { Waiting } from "./wire.ts";
 
 const EVENTS_MAX = 500;
@@ -49,10 +49,11 @@ export const settle = (ids: Set<string>): void => {
   save();
 };
 
-/** Nobody is to have any of them any more. */
+/** Nobody is to have any of them any more, nor anything else that we keep here. */
 export const clear = (): void => {
   events = [];
-  names(PREFIX).forEach(remove);
+  memory.clear();
+  names("").forEach(remove);
 };
 
 /** Hold it as this page's own, and take over what others left; `more`: something came. */

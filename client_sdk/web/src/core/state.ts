@@ -1,6 +1,6 @@
 /** What all pages of the site share: who the person is, the session, the server's clock, consent. Kept in one text. */
 
-import { read, readJson, remove, write } from "./storage.ts";
+import { read, readJson, write } from "./storage.ts";
 import type { Properties, Who } from "./wire.ts";
 
 const NAME = "state";
@@ -38,8 +38,6 @@ export const change = (changed: Partial<State>): State => {
   write(NAME, JSON.stringify(kept));
   return kept;
 };
-
-export const forget = (): void => remove(NAME);
 
 /** The next step of the session; a new session after a gap. */
 export const step = (now: number): State => {

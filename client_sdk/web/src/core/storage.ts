@@ -1,7 +1,7 @@
 /** Text kept in this browser for this site; in memory where storage is blocked or full. Never throws. */
 
 const PREFIX = "reflexarc.";
-const memory = new Map<string, string>();
+export const memory = new Map<string, string>();
 
 export const read = (name: string): string | null => {
   try {

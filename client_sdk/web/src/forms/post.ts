@@ -43,9 +43,9 @@ export const createPost = (port: FormsPort): Post => {
     }
   };
   const keep = (changed: Kept): void => {
-    const newest = Object.fromEntries(Object.entries(changed).slice(-KEPT_MAX));
-    if (port.open()) port.write(NAME, JSON.stringify(newest));
-    else memory = newest;
+    // In memory too: what somebody has sent goes out also when they take consent back, and the browser keeps nothing of it.
+    memory = Object.fromEntries(Object.entries(changed).slice(-KEPT_MAX));
+    if (port.open()) port.write(NAME, JSON.stringify(memory));
   };
   const drop = (id: string, time: number): void => {
     const { [id]: held, ...rest } = kept();
