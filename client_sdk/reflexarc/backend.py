@@ -205,7 +205,8 @@ class Backend:
     def prepare_email(self, html: str, text: str, message_id: str, subject: str, **more: Any) -> dict[str, Any]:
         """A mail with a signed pixel and signed links: `html`, `text`, `links`, `left`, `unsubscribe_url`.
 
-        more: campaign, utm (a mapping), no_pixel. Raises InvalidEventError for an address that cannot be, DefinitionError
+        more: campaign, utm (a mapping), no_pixel, offset_minutes (the
+        reader's local time minus UTC). Raises InvalidEventError for an address that cannot be, DefinitionError
         when the server has no mail.
         """
         from reflexarc_proto.v1 import email_service_pb2 as messages

@@ -37,10 +37,11 @@ def email() -> None:
 @click.option("--campaign", default="", help="What reports group by.")
 @click.option("--utm", "utm", multiple=True, metavar="NAME=VALUE", help="Merge into links that have no such parameter.")
 @click.option("--no-pixel", is_flag=True, help="Links only.")
+@click.option("--offset-minutes", type=click.IntRange(-1_080, 1_080), default=0, help="The reader's local time minus UTC.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for mail.html, mail.txt and mail.json.")
 def prepare(
     site_file: Path, html_file: Path | None, text_file: Path | None, subject: str, message_id: str, campaign: str,
-    utm: tuple[str, ...], no_pixel: bool, out: Path,
+    utm: tuple[str, ...], no_pixel: bool, offset_minutes: int, out: Path,
 ) -> None:  # fmt: skip
     """Write the mail with a pixel and redirect links, and beside it what was rewritten and what was left alone."""
     from reflexarc_server.email.prepare import Message, Preparer
@@ -53,7 +54,7 @@ def prepare(
         raise Misused("the site file has no email section", hint="see docs/email.md")
     now = round(time.time() * 1_000)
     expires = now + section.links_expire_ms if section.links_expire_ms else 0
-    about = Message(message_id, subject, campaign, now, dict(map(_pair, utm)), expires, section.purpose)
+    about = Message(message_id, subject, campaign, now, dict(map(_pair, utm)), expires, section.purpose, offset_minutes)
     prepared = Preparer(section.signer(), section.base_url).prepare(_read(html_file), _read(text_file), about, pixel=not no_pixel)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {

@@ -65,6 +65,17 @@ def test_a_folder_of_templates_that_is_not_there_is_named(tmp_path: Path) -> Non
         Templates(tmp_path / "mails")
 
 
+def test_the_hour_of_an_open_is_the_readers_own_where_it_is_known(channel: SmtpChannel, postbox: Postbox, served: Served) -> None:
+    seen = Event("p1", "page_view", "known:42", NOW, {"page_url": "/"}, {"offset_minutes": 120})
+    served.server.parts.ingest.accept("web/b", [seen])
+    channel.send(_mail(template="back", name="Ann"))
+    body = postbox.mails[0].get_body(("html",))
+    assert body is not None
+    served.ask("/o/" + body.get_content().partition("https://go.example/o/")[2].partition('"')[0])
+    [opened] = served.events("email_open")
+    assert opened.properties["hour_of_week"] == 48, "22:13 on a Tuesday is Wednesday there"
+
+
 def test_a_message_is_whole_on_the_wire(channel: SmtpChannel, postbox: Postbox, served: Served) -> None:
     channel.send(_mail(template="back", name="Ann <b>"))
     [mail] = postbox.mails

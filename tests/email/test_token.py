@@ -38,6 +38,7 @@ marks = st.builds(
     link_count=st.integers(0, 500),
     url=st.text(max_size=200),
     purpose=st.sampled_from(["", "email", "newsletter"]),
+    offset_minutes=st.integers(-1_080, 1_080),
 )
 
 

@@ -382,6 +382,7 @@ class PrepareEmailRequest(_message.Message):
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     UTM_FIELD_NUMBER: _builtins.int
     NO_PIXEL_FIELD_NUMBER: _builtins.int
+    OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     html: _builtins.str
     """The HTML, at most 2 MiB; empty for none."""
     text: _builtins.str
@@ -392,6 +393,8 @@ class PrepareEmailRequest(_message.Message):
     """What reports group by; empty for none."""
     no_pixel: _builtins.bool
     """True to leave the pixel out."""
+    offset_minutes: _builtins.int
+    """The reader's local time minus UTC, minutes, for the hour of the week of opens and clicks; 0 for UTC, or when it is not known."""
     @_builtins.property
     def subject(self) -> _event_pb2.Subject:
         """Whom it goes to; required."""
@@ -410,10 +413,11 @@ class PrepareEmailRequest(_message.Message):
         campaign: _builtins.str = ...,
         utm: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         no_pixel: _builtins.bool = ...,
+        offset_minutes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "html", b"html", "message_id", b"message_id", "no_pixel", b"no_pixel", "subject", b"subject", "text", b"text", "utm", b"utm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "html", b"html", "message_id", b"message_id", "no_pixel", b"no_pixel", "offset_minutes", b"offset_minutes", "subject", b"subject", "text", b"text", "utm", b"utm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

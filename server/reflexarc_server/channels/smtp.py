@@ -56,12 +56,13 @@ class SmtpChannel:
         payload = outgoing.body.get("payload")
         fields = payload if isinstance(payload, Mapping) else {}
         now = self._parts.clock.now_ms()
-        why_not = self._log.why_not(subject, self._email.purpose)
-        if why_not:
-            raise Refused(why_not, hint="an open, a click, an answer or a new consent of theirs lifts a bounce")
+        reader = self._log.reader(subject, self._email.purpose)
+        if reader.why_not:
+            raise Refused(reader.why_not, hint="an open, a click, an answer or a new consent of theirs lifts a bounce")
         about = Message(
             message_id, subject, str(fields.get("campaign", outgoing.body.get("action", ""))), now, self._email.utm,
             now + self._email.links_expire_ms if self._email.links_expire_ms else 0, self._email.purpose,
+            reader.offset_minutes,
         )  # fmt: skip
         try:
             to, message, prepared = self._composed(fields, about)

@@ -22,6 +22,7 @@ EMAIL_CLICK: Final = "email_click"
 EMAIL_BOUNCE: Final = "email_bounce"
 SOURCE: Final = "email"
 """Whose installation these events are."""
+MINUTE_MS: Final = 60_000
 AGENT_LENGTH_MAX: Final = 1_024
 
 
@@ -76,7 +77,7 @@ class Happenings:
             "machine": label.machine,
             "gateway": label.gateway,
             "gateway_score": label.gateway_score,
-            "hour_of_week": hour_of_week(time),
+            "hour_of_week": hour_of_week(time + mark.offset_minutes * MINUTE_MS),
             **_said(mark, label, agent, since),
         }
         if event_type == EMAIL_CLICK:
@@ -85,7 +86,8 @@ class Happenings:
                 "link_position": mark.position,
                 "link_count": mark.link_count,
             }
-        return Event(_event_id(mark, kind, asked, time), event_type, mark.subject, time, properties)
+        context: dict[str, Value] = {"offset_minutes": mark.offset_minutes} if mark.offset_minutes else {}
+        return Event(_event_id(mark, kind, asked, time), event_type, mark.subject, time, properties, context)
 
 
 def unsubscribed(mark: Mark, time: int) -> Event:

@@ -6,13 +6,14 @@ Owns these look-ups. Reads the store by its port, writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from reflexarc_core.event import CONSENT, Event
 from reflexarc_core.record import EventInput
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_from_proto
 from reflexarc_server.email.happening import EMAIL_BOUNCE, EMAIL_CLICK, EMAIL_OPEN
+from reflexarc_server.email.opens import offset_of
 from reflexarc_server.email.token import event_id_prefix, sent_event_id
 from reflexarc_server.links import Links
 from reflexarc_server.store.sqlite import SqliteStore
@@ -23,6 +24,13 @@ BEFORE_ALL: Final = event_id_prefix("")[:-1]
 BEHIND_ALL: Final = event_id_prefix("")
 """Ids of events that name a mail lie between: a mail's id begins with a letter or digit, which are all before `~`."""
 SIGNS_OF_LIFE: Final = (EMAIL_OPEN, EMAIL_CLICK, "email_reply")
+
+
+class Reader(NamedTuple):
+    """why_not: why they are not written to, empty when they are. offset_minutes: local time minus UTC, 0 if not known."""
+
+    why_not: str
+    offset_minutes: int
 
 
 class MailLog:
@@ -66,14 +74,15 @@ class MailLog:
         members = self._links.members(self._links.canonical(subject))
         return _events([body for _, body in self._store.events_of(members, self._store.last_seq())])
 
-    def why_not(self, subject: str, purpose: str) -> str:
-        """Why a person is not written to, empty when they are.
+    def reader(self, subject: str, purpose: str) -> Reader:
+        """What is to be known of a person before they are written to.
 
         Their last word on the purpose is no (silence is none: a trigger's purpose asks for a yes), or their mailbox is not there:
         a hard bounce, and since then neither a yes nor an open, a click or an answer.
         """
         refused = bounced = False
-        for event in self.of_person(subject):
+        events = self.of_person(subject)
+        for event in events:
             said = event.properties
             if event.event_type == CONSENT and said.get("purpose") == purpose:
                 refused = said.get("granted") is False
@@ -82,7 +91,8 @@ class MailLog:
                 bounced = bounced or not str(said.get("status", "")).startswith(OF_THE_MAIL)
             elif event.event_type in SIGNS_OF_LIFE and said.get("machine") is not True:
                 bounced = False
-        return f"the subject refused {purpose}" if refused else "the subject's mailbox is not there" if bounced else ""
+        why_not = f"the subject refused {purpose}" if refused else "the subject's mailbox is not there" if bounced else ""
+        return Reader(why_not, offset_of(events))
 
 
 def _end(prefix: str) -> str:

@@ -7,17 +7,16 @@ image proxy says of a device is the proxy's, so its opens tell when and not on w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from reflexarc_core.event import Event
 from reflexarc_core.purchase_window import hour_of_week
-from reflexarc_server.email.happening import EMAIL_OPEN, EMAIL_SENT
+from reflexarc_server.email.happening import EMAIL_CLICK, EMAIL_OPEN, EMAIL_SENT, MINUTE_MS
 from reflexarc_server.email.path import machines_of
 
 OFFSET: Final = "offset_minutes"
-MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def opens_of(events: Sequence[Event], campaign: str = "") -> MailOpens:
     opened = [event for event in fetched if not machines[event.event_id]]
     seen = [event for event in opened if not event.properties.get("proxy")]
     times = [event.event_time for event in opened]
-    offset = _offset(events)
+    offset = offset_of(events)
     return MailOpens(
         mails_sent=len({_message(event) for event in about if event.event_type == EMAIL_SENT}),
         mails_opened=len({_message(event) for event in opened}),
@@ -71,9 +70,11 @@ def opens_of(events: Sequence[Event], campaign: str = "") -> MailOpens:
     )
 
 
-def _offset(events: Sequence[Event]) -> int:
-    """Minutes of the newest event that says where its clock stands."""
-    said = [(event.event_time, value) for event in events if type(value := event.context.get(OFFSET)) is int]
+def offset_of(events: Iterable[Event]) -> int:
+    """Local time minus UTC, minutes, as the newest of a person's events says it; 0 where none does. A mail's own only repeat what
+    was known when it was made."""
+    heard = [event for event in events if event.event_type not in (EMAIL_OPEN, EMAIL_CLICK)]
+    said = [(event.event_time, value) for event in heard if type(value := event.context.get(OFFSET)) is int]
     return max(said, default=(0, 0))[1]
 
 
@@ -86,4 +87,4 @@ def _counted(events: Sequence[Event], name: str) -> dict[str, int]:
     return dict(Counter(str(event.properties[name]) for event in events if event.properties.get(name)).most_common())
 
 
-__all__ = ["MailOpens", "opens_of"]
+__all__ = ["MailOpens", "offset_of", "opens_of"]

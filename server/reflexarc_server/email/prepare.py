@@ -6,6 +6,7 @@ pixel and the unsubscribe placeholder, what comes out is what came in, byte for 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from reflexarc_server.email.token import CLICK, OPEN, UNSUBSCRIBE, Mark, Signer,
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 LINK_COUNT_MAX: Final = 500
 CAMPAIGN_LENGTH_MAX: Final = 128
+OFFSET_MINUTES_MAX: Final = 1_080
 PLACEHOLDER: Final = re.compile(r"\{\{\s*unsubscribe_url\s*\}\}")
 """Filled with the message's own unsubscribe link, in HTML and in text."""
 
@@ -37,6 +39,7 @@ class Message:
     message_id: as `token.Mark` has it. subject: `kind:id` of whom it goes to. campaign: what reports group by, empty for none.
     made_time: ms, when it is sent as far as one knows. utm: parameters merged into each rewritten link whose query has none of
     that name, empty for no merging. links_expire_time: ms, 0 for never. purpose: the consent that unsubscribing takes back.
+    offset_minutes: the reader's local time minus UTC, 0 also where nobody knows.
     """
 
     message_id: str
@@ -46,6 +49,7 @@ class Message:
     utm: Mapping[str, str] = field(default_factory=dict)
     links_expire_time: int = 0
     purpose: str = "email"
+    offset_minutes: int = 0
 
 
 class Tracked(NamedTuple):
@@ -126,7 +130,7 @@ class Preparer:
         """(unsubscribe link, pixel). An unsubscribe link does not expire: a mail may be read years later."""
         about = Mark(message.message_id, message.subject, message.campaign, message.made_time)
         unsubscribe = Mark(message.message_id, message.subject, message.campaign, purpose=message.purpose)
-        opened = Mark(about.message_id, about.subject, about.campaign, about.made_time, link_count=link_count)
+        opened = dataclasses.replace(about, link_count=link_count, offset_minutes=message.offset_minutes)
         return (
             f"{self._base_url}/u/{self._signer.sign(UNSUBSCRIBE, unsubscribe)}",
             f"{self._base_url}/o/{self._signer.sign(OPEN, opened)}.gif",
@@ -138,6 +142,8 @@ class Preparer:
             raise InvalidEventError("a mail to nobody", hint="say whom it goes to, for example known:42")
         if len(message.campaign) > CAMPAIGN_LENGTH_MAX:
             raise InvalidEventError(f"a campaign of {len(message.campaign)} characters", hint=f"at most {CAMPAIGN_LENGTH_MAX}")
+        if abs(message.offset_minutes) > OFFSET_MINUTES_MAX:
+            raise InvalidEventError(f"{message.offset_minutes} minutes from UTC", hint=f"at most {OFFSET_MINUTES_MAX} either way")
         for part in (html, text):
             try:
                 size = len(part.encode())
@@ -194,7 +200,7 @@ class Preparer:
         check_target(target)
         mark = Mark(
             message.message_id, message.subject, message.campaign, message.made_time, message.links_expire_time, position,
-            count, target,
+            count, target, offset_minutes=message.offset_minutes,
         )  # fmt: skip
         return Tracked(position, target, f"{self._base_url}/c/{self._signer.sign(CLICK, mark)}")
 

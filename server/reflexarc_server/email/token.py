@@ -53,7 +53,8 @@ class Mark:
     message_id: of the mail, 1 to 64 letters, digits, dots, dashes. subject: `kind:id` of whom it went to; empty in a short reply
     token, whose reader finds it by the message. campaign: empty for none. made_time, expire_time: ms, whole seconds; 0 for
     unknown and for never. position: 1 for the first link of the mail, 0 for no link. link_count: tracked links of the mail.
-    url: where a click leads. purpose: the consent that an unsubscribe takes back.
+    url: where a click leads. purpose: the consent that an unsubscribe takes back. offset_minutes: the reader's local time minus
+    UTC when the mail was made, 0 also where nobody knew.
     """
 
     message_id: str
@@ -65,6 +66,7 @@ class Mark:
     link_count: int = 0
     url: str = ""
     purpose: str = ""
+    offset_minutes: int = 0
 
 
 class Signer:
@@ -137,7 +139,7 @@ def _packed(mark: Mark) -> bytes:
     message_id = bytes.fromhex(mark.message_id) if _HEX.fullmatch(mark.message_id) else mark.message_id
     fields: list[Any] = [
         message_id, mark.subject, mark.campaign, mark.made_time // 1_000, mark.expire_time // 1_000, mark.position,
-        mark.link_count, mark.url, mark.purpose,
+        mark.link_count, mark.url, mark.purpose, mark.offset_minutes,
     ]  # fmt: skip
     while len(fields) > 1 and not fields[-1]:
         fields.pop()
@@ -149,11 +151,11 @@ def _unpacked(body: bytes) -> Mark:
     try:
         fields = msgspec.msgpack.decode(body)
         head = fields[0].hex() if isinstance(fields[0], bytes) else fields[0]
-        more = [*fields[1:], *("", "", 0, 0, 0, 0, "", "")[len(fields) - 1 :]]
-        subject, campaign, made, expire, position, link_count, url, purpose = more
-        mark = Mark(head, subject, campaign, made * 1_000, expire * 1_000, position, link_count, url, purpose)
+        more = [*fields[1:], *("", "", 0, 0, 0, 0, "", "", 0)[len(fields) - 1 :]]
+        subject, campaign, made, expire, position, link_count, url, purpose, offset = more
+        mark = Mark(head, subject, campaign, made * 1_000, expire * 1_000, position, link_count, url, purpose, offset)
         texts = (mark.message_id, mark.subject, mark.campaign, mark.url, mark.purpose)
-        numbers = (mark.made_time, mark.expire_time, mark.position, mark.link_count)
+        numbers = (mark.made_time, mark.expire_time, mark.position, mark.link_count, mark.offset_minutes)
         if not (all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)):
             raise ValueError
         check_message_id(mark.message_id)

@@ -38,6 +38,7 @@ class EmailServicer(EmailServiceServicer):
         about = Message(
             request.message_id, subject_from_proto(request.subject), request.campaign, now, dict(request.utm),
             now + section.links_expire_ms if section.links_expire_ms else 0, section.purpose,
+            request.offset_minutes,
         )  # fmt: skip
         made = self._preparer.prepare(request.html, request.text, about, pixel=not request.no_pixel)
         return messages.PrepareEmailResponse(
