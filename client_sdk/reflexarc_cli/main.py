@@ -116,6 +116,7 @@ def serve(
     from reflexarc_server.app import http_options, start_server
     from reflexarc_server.certificates import TlsFiles
     from reflexarc_server.clock import FileClock, SystemClock
+    from reflexarc_server.collect import usual_body
     from reflexarc_server.identity.limits import limits_of
     from reflexarc_server.process import settle
     from reflexarc_server.site import WRITE_KEY_HINT, read_site
@@ -136,7 +137,8 @@ def serve(
     )  # fmt: skip
     if server.identity.admin_key_file is not None:
         click.echo(f"an admin key is in {server.identity.admin_key_file}", err=True)
-    settle(server.parts.fold.precedence, server.parts.ingest.scan)
+    of_http = () if server.http is None else (usual_body.load,)
+    settle(server.parts.fold.precedence, server.parts.ingest.scan.load, *of_http)
     click.echo(f"listening on {server.address}", err=True)
     if server.http is not None:
         click.echo(f"HTTP on {server.http.address}", err=True)

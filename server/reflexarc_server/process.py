@@ -12,10 +12,10 @@ import ctypes
 import gc
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from reflexarc_server.precedence import Precedence
-from reflexarc_server.usual import Scan
 
 YOUNG: Final = 20_000
 MIDDLE: Final = 20
@@ -31,14 +31,15 @@ def calm() -> None:
     gc.set_threshold(YOUNG, MIDDLE, NEVER)
 
 
-def settle(precedence: Precedence, scan: Scan) -> None:
-    """Be `calm`, and collect the rest every ten minutes behind whoever stores; load the compiled scan meanwhile."""
+def settle(precedence: Precedence, *loads: Callable[[], None]) -> None:
+    """Be `calm`, and collect the rest every ten minutes behind whoever stores; load compiled code meanwhile. loads: how."""
     calm()
-    threading.Thread(target=_upkeep, args=(precedence, scan, threading.Event()), name="reflexarc-upkeep", daemon=True).start()
+    threading.Thread(target=_upkeep, args=(precedence, loads, threading.Event()), name="reflexarc-upkeep", daemon=True).start()
 
 
-def _upkeep(precedence: Precedence, scan: Scan, never: threading.Event) -> None:
-    scan.load()
+def _upkeep(precedence: Precedence, loads: Sequence[Callable[[], None]], never: threading.Event) -> None:
+    for load in loads:
+        load()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     collected = time.monotonic()
     while not never.wait(TRIM_EVERY_S):

@@ -19,7 +19,10 @@ TIMEOUT_S: Final = 10.0
 def opened(stack: ExitStack, folder: Path, name: str, broken: type[Exception]) -> Any:
     """The target of a name. broken: raised when something happens that may not."""
     from reflexarc_server.collect.rooms import front_of
+    from reflexarc_server.collect.usual_body import load
     from tests.collect.kit import site, started
+
+    load()  # what is compiled is fuzzed too, and takes its memory before that is looked at
 
     server = started(folder / "server")
     stack.callback(server.stop)

@@ -64,6 +64,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("client_sdk/reflexarc/definitions.py", "reflexarc_build"): "a YAML catalog, where the extra [build] is installed",
     ("models/reflexarc_models/forest_walk.py", "numba"): "compiled functions; the kernel alone imports it, where numba is",
     ("models/reflexarc_models/forest_walk.py", "numpy"): "as numba",
+    (
+        "server/reflexarc_server/collect/json_tokens.py",
+        "numba",
+    ): "compiled functions; `usual_body` alone loads them",
     ("server/reflexarc_server/trainer.py", "reflexarc_models.train"): "the server's trainer",
     ("edge/reflexarc_core/value.py", "msgspec"): "values are structs made in C; the rest of the core knows them as dataclasses",
 }

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexarc_core.errors import InvalidEventError
-from reflexarc_core.event import CONTEXT_TYPES, Event, EventType, PropertyType
+from reflexarc_core.event import Event, EventType, PropertyType
 from reflexarc_core.record import EventInput, Moment
 from reflexarc_proto.v1 import record_pb2
 from reflexarc_proto.wire import record_to_proto
 from reflexarc_proto.wire.quick import event_record, varint
-from reflexarc_proto.wire.usual_event import moment_of, plans_of, slots_of, subject_part, usual_record
+from reflexarc_proto.wire.usual_event import plans_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["x" * 127, "é" * 64, "x" * 2_047, "é" * 4_000]
@@ -30,9 +30,6 @@ DECLARED = EventType(
         "count": PropertyType("int"), "kind": PropertyType("string", values=("a", "b")), "list": PropertyType("list(string)"),
     },
 )  # fmt: skip
-PLAN = plans_of({"page_view": DECLARED})["page_view"]
-CONTEXT = EventType("context", {name: PropertyType(kind) for name, kind in CONTEXT_TYPES.items()})
-SLOTS = slots_of(CONTEXT.properties)
 
 
 def long_way(now: int, event: Event) -> record_pb2.LogRecord:
@@ -49,33 +46,12 @@ def test_an_event_is_written_as_the_long_way_writes_it(
     assert record_pb2.LogRecord.FromString(event_record(now, event)) == long_way(now, event)
 
 
-NAMES = st.sampled_from([*DECLARED.properties, "other"])
-CONTEXT_NAMES = st.sampled_from(["session_id", "session_step", "online", "locale", "else"])
-
-
-@given(
-    st.dictionaries(NAMES, VALUES | st.none() | st.sampled_from(["a", 2, 0.5]), max_size=5),
-    st.dictionaries(CONTEXT_NAMES, VALUES | st.sampled_from(["s", 3, True]), max_size=3),
-)
-def test_the_usual_event_is_the_conformed_one(properties: dict[str, Any], context: dict[str, Any]) -> None:
-    made = usual_record(moment_of(7), subject_part("known:1"), PLAN, "e", 9, properties, SLOTS, context)
-    try:
-        conformed, unknown = DECLARED.conform(properties)
-        its_context, more = CONTEXT.conform(context)
-    except InvalidEventError:
-        assert made is None, "it never takes what the declaration refuses"
-        return
-    if made is None:
-        return
-    assert not unknown and not more, "nothing is left out"
-    expected = long_way(7, Event("e", "page_view", "known:1", 9, conformed, its_context))
-    assert record_pb2.LogRecord.FromString(made) == expected
-
-
-def test_usual_is_what_pages_send() -> None:
-    given_properties = {"text": "é", "number": 2, "flag": True, "count": -5, "kind": "a"}
-    assert usual_record(moment_of(7), subject_part("known:1"), PLAN, "e", 9, given_properties, SLOTS, {"session_step": 300})
-    assert plans_of({"identify": DECLARED, "outcome": DECLARED}) == {}
+def test_what_is_usual_of_a_type() -> None:
+    plans = plans_of({"page_view": DECLARED, "identify": DECLARED, "outcome": DECLARED})
+    assert plans.keys() == {"page_view"}
+    assert plans["page_view"].required == ("text",)
+    kinds = {name: kind for name, (kind, _, _) in plans["page_view"].slots.items()}
+    assert kinds == {"text": str, "number": float, "flag": bool, "count": int, "kind": str}
 
 
 @pytest.mark.parametrize("event", [

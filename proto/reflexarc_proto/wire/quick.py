@@ -122,6 +122,11 @@ def subject_part(subject: str) -> bytes:
     return b"\x1a" + length(len(held)) + held
 
 
+def subject_head(kind: str) -> bytes:
+    """What stands in a subject's field before the length of its id."""
+    return _KIND[kind]
+
+
 def name_head(name: str) -> bytes:
     """How the field of a property of that name begins."""
     its_name = name.encode()

@@ -54,6 +54,10 @@ class Callers:
             raise Refused(403, "origin_missing", "this write key is for pages only: use one of services")
         return found
 
+    def names(self) -> dict[str, str]:
+        """By key the name of its source."""
+        return {key: found.name for key, found in self._keys.items()}
+
     def take_address(self, address: str, byte_count: int) -> None:
         """Count a call of an address. Raises Refused: 429."""
         self._take(self._addresses, counted_address(address), byte_count)

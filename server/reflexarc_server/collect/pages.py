@@ -16,36 +16,30 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
-from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError, LimitError, ReflexArcError
-from reflexarc_core.event import CONTEXT_TYPES, Event, PropertyType
-from reflexarc_core.record import KIND_OF, EventInput
+from reflexarc_core.event import Event
 from reflexarc_proto.v1 import decision_pb2
-from reflexarc_proto.wire.usual_event import Plan, moment_of, plans_of, slots_of, subject_part, usual_record
 from reflexarc_proto.wire.value import map_from_proto
 from reflexarc_server.collect import browser
-from reflexarc_server.collect.browser import Body, Entry
+from reflexarc_server.collect.browser import Body, Entry, Mistaken
 from reflexarc_server.collect.callers import Call, Callers, headers_of, is_proven, key_of_basic
 from reflexarc_server.collect.commits import Commits
 from reflexarc_server.collect.exchange import JSON_HEAD, Exchange
 from reflexarc_server.collect.front import Refused
 from reflexarc_server.collect.identifying import joining
-from reflexarc_server.collect.identities import PLAIN_MAX, Source, installation_of
+from reflexarc_server.collect.identities import Source, installation_of
 from reflexarc_server.collect.reading import Unreadable, decompressed, too_large
-from reflexarc_server.collect.times import corrected
+from reflexarc_server.collect.usual_body import UsualBodies
 from reflexarc_server.ingest import Arrival, Told
 from reflexarc_server.judging import Judged
 from reflexarc_server.parts import Parts
-from reflexarc_server.records import WEB_INCARNATION, web_row
+from reflexarc_server.records import web_row
 from reflexarc_server.site.web import WriteKey
-from reflexarc_server.store.port import NewRecord
 
 LINKS_KEPT_MS: Final = 3_600_000
 """How long it is remembered that two identities were joined, before it is said to the log again, which knows."""
 _LINKS_MAX: Final = 50_000
 _LATER_MS: Final = 5_000
-_EVENT: Final = KIND_OF[EventInput]
-_CONTEXT_SLOTS: Final = slots_of({name: PropertyType(kind) for name, kind in CONTEXT_TYPES.items()})
 _encode: Final = msgspec.json.Encoder().encode
 Enrich = Callable[[Event, Call], Sequence[Event]]
 
@@ -57,7 +51,7 @@ class _Batch(NamedTuple):
     origin: str
     key: WriteKey
     head: Body
-    entries: Sequence[Any]
+    ids: Sequence[str]
     subject: str
     installation: str
     received: int
@@ -75,7 +69,7 @@ class Pages:
         self._sources = sources
         self._commits = commits
         self._enrich = enrich
-        self._usual: tuple[Catalog, dict[str, Plan]] = (Catalog(), {})
+        self._usual = UsualBodies(callers.names())
         self._links: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self._fetching: set[asyncio.Task[None]] = set()
 
@@ -104,7 +98,9 @@ class Pages:
         encoding = headers.get(b"content-encoding")
         if encoding is not None:
             body = decompressed(body, encoding.strip().lower())
-        head, entries = browser.read_batch(body)
+        now, catalog = self._parts.clock.now_ms(), self._parts.switch.live.catalog
+        usual = self._usual.read(body, now, catalog) if self._enrich is None else None
+        head, entries = browser.read_batch(body) if usual is None else (usual.head, ())
         key = self._callers.known(head.key or key_of_basic(headers.get(b"authorization", "")), origin)
         self._callers.take_key(key, len(body))
         try:
@@ -115,54 +111,40 @@ class Pages:
             raise Refused(
                 403, "known_id_not_proven", "send known_proof: HMAC-SHA256 of known_id with the key's known_secret, hex"
             )
-        now, installation = self._parts.clock.now_ms(), installation_of(head.anonymous_id)
+        installation = installation_of(head.anonymous_id)
+        if usual is None:
+            call = Call(key.name, exchange.address, headers.get(b"user-agent", ""), headers.get(b"referer", ""))
+            ids = [entry.id for entry in entries]
+            judged = self._judged(entries, head, subject, call, installation, now)
+        else:
+            ids = [event.message_id for event in usual.events]
+            judged = [Judged(0, 0, event.row(installation, subject, now)) for event in usual.events]
         link = self._link(head, key, installation, now)
-        batch = _Batch(exchange, origin, key, head, entries, subject, installation, now, link)
-        call = Call(key.name, exchange.address, headers.get(b"user-agent", ""), headers.get(b"referer", ""))
-        judged = self._judged(batch, call)
         if link is not None:
             judged.append(link)
-        return batch, judged
+        return _Batch(exchange, origin, key, head, ids, subject, installation, now, link), judged
 
     # -- events ---------------------------------------------------------------------------------------------------------
 
-    def _judged(self, batch: _Batch, call: Call) -> list[Judged]:
+    def _judged(
+        self, entries: Sequence[Entry | Mistaken], head: Body, subject: str, call: Call, installation: str, now: int
+    ) -> list[Judged]:
         """A record for each entry in its order, or why there is none; behind them what follows from some."""
-        catalog = self._parts.switch.live.catalog
-        _, _, key, head, entries, subject, installation, now, _ = batch
+        catalog, source = self._parts.switch.live.catalog, self._sources[call.key]
         judged: list[Judged] = []
         following: list[Judged] = []
-        usual = self._usual_of(catalog) if self._enrich is None else {}
-        its_subject, its_moment, name = subject_part(subject), moment_of(now), key.name
-        for place, entry in enumerate(entries):
-            plan = usual.get(entry.type) if type(entry) is Entry else None
-            if plan is not None and 0 < len(entry.id) <= PLAIN_MAX:
-                its_id, event_time = f"web:{name}:{entry.id}", corrected(entry.time, head.sent, now)
-                body = usual_record(
-                    its_moment, its_subject, plan, its_id, event_time, entry.properties, _CONTEXT_SLOTS, entry.context
-                )
-                if body is not None:
-                    row = NewRecord(installation, WEB_INCARNATION, 0, _EVENT, subject, entry.type, event_time, its_id, now, body)
-                    judged.append(Judged(place, 0, row))
-                    continue
+        for entry in entries:
             try:
-                if type(entry) is not Entry:
+                if isinstance(entry, Mistaken):
                     raise InvalidEventError(entry.reason)
-                event = browser.event_of(entry, head, subject, self._sources[name], now, catalog)
+                event = browser.event_of(entry, head, subject, source, now, catalog)
                 enriched = (event,) if self._enrich is None else self._enrich(event, call)
                 first, *more = (web_row(each, installation, now) for each in enriched)
-                judged.append(Judged(place, 0, first))
-                following += (Judged(place, 0, row) for row in more)
+                judged.append(Judged(0, 0, first))
+                following += (Judged(0, 0, row) for row in more)
             except InvalidEventError as error:
-                judged.append(Judged(place, 0, None, str(error)))
+                judged.append(Judged(0, 0, None, str(error)))
         return judged + following
-
-    def _usual_of(self, catalog: Catalog) -> dict[str, Plan]:
-        held, plans = self._usual
-        if held is not catalog:
-            plans = plans_of(catalog.event_types)
-            self._usual = (catalog, plans)
-        return plans
 
     def _link(self, head: Body, key: WriteKey, installation: str, now: int) -> Judged | None:
         """The record that joins a request's two identities, unless it was written lately."""
@@ -205,12 +187,12 @@ class Pages:
         self._say(batch, told, decisions)
 
     def _say(self, batch: _Batch, told: list[Told], decisions: list[dict[str, Any]]) -> None:
-        verdicts = [verdict(entry.id, one) for entry, one in zip(batch.entries, told, strict=False)]
+        verdicts = [verdict(its_id, one) for its_id, one in zip(batch.ids, told, strict=False)]
         said = _encode({"now": batch.received, "verdicts": verdicts, "decisions": decisions})
         batch.exchange.answer(200, said, JSON_HEAD + self._callers.cors_head(batch.origin))
 
     def _later(self, batch: _Batch, error: ReflexArcError) -> None:
-        verdicts = [[entry.id, "later", "send the same again"] for entry in batch.entries]
+        verdicts = [[its_id, "later", "send the same again"] for its_id in batch.ids]
         retry_after_ms = getattr(error, "retry_after_ms", 0) or _LATER_MS
         said = _encode({"now": batch.received, "verdicts": verdicts, "decisions": [], "retry_after_ms": retry_after_ms})
         batch.exchange.answer(503, said, JSON_HEAD + b"retry-after: 5\r\n" + self._callers.cors_head(batch.origin))
