@@ -12,13 +12,14 @@ from click.testing import CliRunner
 
 from reflexarc.backend import Backend
 from reflexarc_cli.main import cli
+from reflexarc_core.decision import Reason
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
 from reflexarc_server.app import start_server
 from reflexarc_server.channels import Refused
 from reflexarc_server.testing import Receiver
 from tests.channels.test_acting import CATALOG
-from tests.server.kit import DAY, T0, ManualClock, page, wait_for
+from tests.server.kit import DAY, T0, ManualClock, Stubs, decision, message, page, wait_for
 
 ANN = "known:1"
 BROWSER = "anonymous:b"
@@ -69,6 +70,15 @@ def test_what_could_not_be_sent_says_why(place: Place) -> None:
     place.backend.track([page(1, ANN), page(2, ANN)])
     wait_for(lambda: _message(place)["state"] == "dead")
     assert _message(place)["reason"] == "nobody there"
+
+
+def test_a_decision_is_told_once_as_it_ended(place: Place) -> None:
+    device = Stubs(place.address)
+    asked, ended = decision("d", Reason.ESCALATED, ANN, T0), decision("d", Reason.FIRED, ANN, T0 + 150, record=1)
+    device.push([message(1, asked), message(2, ended)])
+    device.close()
+    [entry] = place.backend.timeline(ANN)["entries"]
+    assert (entry["time"], entry["reason"]) == (T0 + 150, "FIRED")
 
 
 def test_the_first_clicks_of_a_burst_are_a_machines(place: Place) -> None:
