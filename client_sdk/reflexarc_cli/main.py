@@ -229,6 +229,11 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except RuntimeError as error:  # a signal while a class was being made, as in an import: Python wraps whatever is raised there
+        if not isinstance(error.__cause__, Ended):
+            raise
+        click.echo("interrupted", err=True)
+        sys.exit(error.__cause__.exit_status)
     except ReflexArcError as error:
         click.echo(f"reflexarc: {error}", err=True)
         sys.exit(EXIT_STATUS if isinstance(error, Misused) else 1)

@@ -38,3 +38,17 @@ def test_http_without_a_write_key_says_what_to_write(tmp_path: Path, site: str) 
     assert said[1].startswith("HTTP on ")
     where = f"in {tmp_path}/site.yaml" if site else "give --site FILE, and in that file"
     assert said[2].startswith(f"no write key is known, so nobody can send events over HTTP: {where} write web: {{keys: ")
+
+
+def test_a_signal_in_the_middle_of_an_import_is_one_line() -> None:
+    """Python gives an exception that comes while a class is made another one's name."""
+    code = (
+        "import os, signal, sys\nfrom reflexarc_cli import main\n"
+        "class Field:\n    def __set_name__(self, owner, name):\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "@main.cli.command('slow')\ndef slow():\n    class Made:\n        field = Field()\n"
+        "sys.argv = ['reflexarc', 'slow']\nmain.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=60, check=False
+    )
+    assert (done.stderr, done.returncode) == ("interrupted\n", 143)
