@@ -99,7 +99,10 @@ def test_a_message_is_whole_on_the_wire(channel: SmtpChannel, postbox: Postbox, 
     assert text.get_content().startswith("Ann <b>: https://go.example/c/")
     [event] = served.events("email_sent")
     assert (event.subject, event.event_time) == ("known:42", NOW)
-    assert event.properties == {"message_id": mark.message_id, "campaign": "win_back", "link_count": 2}
+    digest = SIGNER.recipient_digest("ann@example.org")
+    assert event.properties == {
+        "message_id": mark.message_id, "campaign": "win_back", "link_count": 2, "recipient": digest,
+    }  # fmt: skip
 
 
 def test_a_message_that_was_sent_is_not_sent_again(channel: SmtpChannel, postbox: Postbox, served: Served) -> None:

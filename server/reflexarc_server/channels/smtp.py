@@ -23,7 +23,7 @@ from reflexarc_server.email.compose import Envelope, Templates, composed
 from reflexarc_server.email.happening import EMAIL_BOUNCE, EMAIL_SENT, SOURCE
 from reflexarc_server.email.log import MailLog
 from reflexarc_server.email.prepare import Message, Prepared, Preparer
-from reflexarc_server.email.token import Mark, event_id_prefix, message_id_of, sent_event_id
+from reflexarc_server.email.token import RECIPIENT, Mark, event_id_prefix, message_id_of, sent_event_id
 from reflexarc_server.parts import Parts
 from reflexarc_server.site import Site
 from reflexarc_server.site.email import Email, Smtp, address_in
@@ -71,6 +71,7 @@ class SmtpChannel:
         self._hand_over(to, message, about)
         properties: dict[str, Value] = {
             "message_id": message_id, "campaign": about.campaign, "link_count": len(prepared.links),
+            RECIPIENT: self._signer.recipient_digest(to),
         }  # fmt: skip
         self._keep(Event(sent_event_id(message_id), EMAIL_SENT, subject, now, properties))
 
@@ -112,7 +113,9 @@ class SmtpChannel:
         if code < 500:
             raise Unreachable(f"{self.name}: not now ({code})", only_this=True)
         if is_reader:
-            properties = {"message_id": about.message_id, "kind": "hard", "status": str(code), "campaign": about.campaign}
+            properties: dict[str, Value] = {
+                "message_id": about.message_id, "kind": "hard", "status": str(code), "campaign": about.campaign, "believed": True,
+            }  # fmt: skip
             event_id = event_id_prefix(about.message_id) + "bounce"
             self._keep(Event(event_id, EMAIL_BOUNCE, about.subject, about.made_time, properties))
         raise Refused(f"{self.name}: refused by the mail server ({code})")

@@ -24,6 +24,10 @@ BEFORE_ALL: Final = event_id_prefix("")[:-1]
 BEHIND_ALL: Final = event_id_prefix("")
 """Ids of events that name a mail lie between: a mail's id begins with a letter or digit, which are all before `~`."""
 SIGNS_OF_LIFE: Final = (EMAIL_OPEN, EMAIL_CLICK, "email_reply")
+_GUESSED: Final = ("address", "nothing")
+"""Whose answer it is rests on an address, which anybody can write."""
+_OF_A_PAGE: Final = "web:"
+"""How the ids of what came by a write key begin (`collect.identities`)."""
 
 
 class Reader(NamedTuple):
@@ -78,7 +82,8 @@ class MailLog:
         """What is to be known of a person before they are written to.
 
         Their last word on the purpose is no (silence is none: a trigger's purpose asks for a yes), or their mailbox is not there:
-        a hard bounce, and since then neither a yes nor an open, a click or an answer.
+        a hard bounce that is believed, and since then neither a yes nor an open, a click or an answer to a mail of ours. What a
+        page said of mail counts for neither: a write key stands in every page.
         """
         refused = bounced = False
         events = self.of_person(subject)
@@ -87,10 +92,12 @@ class MailLog:
             if event.event_type == CONSENT and said.get("purpose") == purpose:
                 refused = said.get("granted") is False
                 bounced = bounced and refused
-            elif event.event_type == EMAIL_BOUNCE and said.get("kind") == "hard":
+            elif event.event_id.startswith(_OF_A_PAGE):
+                continue
+            elif event.event_type == EMAIL_BOUNCE and said.get("kind") == "hard" and said.get("believed") is not False:
                 bounced = bounced or not str(said.get("status", "")).startswith(OF_THE_MAIL)
             elif event.event_type in SIGNS_OF_LIFE and said.get("machine") is not True:
-                bounced = False
+                bounced = bounced and said.get("matched_by") in _GUESSED
         why_not = f"the subject refused {purpose}" if refused else "the subject's mailbox is not there" if bounced else ""
         return Reader(why_not, offset_of(events))
 

@@ -25,6 +25,8 @@ CLICK: Final = "click"
 UNSUBSCRIBE: Final = "unsubscribe"
 REPLY: Final = "reply"
 CLICK_ID: Final = "click_id"
+RECIPIENT: Final = "recipient"
+"""The property of `email_sent` that says to whom, as a keyed digest."""
 
 _KINDS: Final = {OPEN: b"o", CLICK: b"c", UNSUBSCRIBE: b"u", REPLY: b"r", CLICK_ID: b"k"}
 TOKEN_LENGTH_MAX: Final = 8_192
@@ -108,8 +110,21 @@ class Signer:
             raise ExpiredTokenError("the token is over", hint="mail was made with links that end")
         return mark
 
+    def recipient_digest(self, address: str) -> str:
+        """What the log keeps of an address that a mail went to: nobody without a key can tell whose it is, or try addresses."""
+        return _recipient_digest(self._keys[0], address)
+
+    def is_recipient(self, digest: str, address: str) -> bool:
+        """Whether a mail with this digest went to the address, by any of the keys."""
+        given = digest.encode()
+        return any(hmac.compare_digest(given, _recipient_digest(key, address).encode()) for key in self._keys)
+
     def _mac(self, key: bytes, kind: str, body: bytes) -> bytes:
         return hmac.new(key, body, hashlib.sha256).digest()[: _MAC_BYTES.get(kind, _MAC_BYTES_USUAL)]
+
+
+def _recipient_digest(key: bytes, address: str) -> str:
+    return hmac.new(key, b"recipient " + address.lower().encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
 def check_message_id(message_id: str) -> None:
@@ -195,6 +210,6 @@ def _none_of_ours() -> InvalidEventError:
 
 
 __all__ = [
-    "CLICK", "CLICK_ID", "OPEN", "REPLY", "UNSUBSCRIBE", "ExpiredTokenError", "Mark", "Signer", "check_message_id",
+    "CLICK", "CLICK_ID", "OPEN", "RECIPIENT", "REPLY", "UNSUBSCRIBE", "ExpiredTokenError", "Mark", "Signer", "check_message_id",
     "event_id_prefix", "message_id_of", "sent_event_id",
 ]  # fmt: skip

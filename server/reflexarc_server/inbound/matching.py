@@ -23,6 +23,8 @@ TOKEN: Final = "token"
 REFERENCES: Final = "references"
 ADDRESS: Final = "address"
 NOTHING: Final = "nothing"
+STRANGER: Final = "anonymous:mail-"
+"""How the subject of a sender begins whom we do not know."""
 TRIES_MAX: Final = 100
 """Texts that are tried as a token; a mail may name thousands of ids."""
 _TEXT_LENGTH_MAX: Final = 20_000
@@ -117,7 +119,7 @@ def _stranger(address: str, secret: bytes) -> str:
     whoever tries addresses either."""
     content = b"reflexarc stranger " + address.encode()
     digest = hmac.new(secret, content, hashlib.sha256) if secret else hashlib.sha256(content)
-    return f"anonymous:mail-{digest.hexdigest()[:24]}"
+    return f"{STRANGER}{digest.hexdigest()[:24]}"
 
 
-__all__ = ["ADDRESS", "NOTHING", "REFERENCES", "TOKEN", "Match", "NoLog", "match"]
+__all__ = ["ADDRESS", "NOTHING", "REFERENCES", "STRANGER", "TOKEN", "Match", "NoLog", "match"]

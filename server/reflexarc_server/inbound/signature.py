@@ -2,7 +2,7 @@
 
 Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,BASE64 ...`), or one header of our own,
 `x-reflexarc-signature: t=SECONDS,v1=HEX`, HMAC-SHA256 over `SECONDS.BODY`. Both carry their time: what is older than TOLERANCE_S,
-or from the future, is a copy and refused. A copy within that time is the same mail, and so a duplicate.
+or from the future, is refused as a wrong signature is. A copy within that time is the same mail, and so a duplicate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from reflexarc_core.errors import PermissionDeniedError, UnauthenticatedError
+from reflexarc_core.errors import UnauthenticatedError
 from reflexarc_server.channels.webhook import secret_bytes
 
 TOLERANCE_S: Final = 300
@@ -25,7 +25,7 @@ _SIGNATURES_MAX: Final = 16
 
 
 def check(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: int) -> None:
-    """Raises UnauthenticatedError for a missing or wrong signature, PermissionDeniedError for a copy. now: ms."""
+    """Raises UnauthenticatedError for a missing or wrong signature, and for one whose time is over. now: ms."""
     own = _OWN.fullmatch(headers.get(HEADER, ""))
     if own is not None:
         time_s = int(own[1])
@@ -45,7 +45,7 @@ def check(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: 
     if not fits:
         raise UnauthenticatedError("the signature fits none of the secrets", hint="look at replies: secrets")
     if abs(now // 1_000 - time_s) > TOLERANCE_S:
-        raise PermissionDeniedError("a copy, or a clock that is wrong", hint=f"sign anew; at most {TOLERANCE_S} s apart")
+        raise UnauthenticatedError("a copy, or a clock that is wrong", hint=f"sign anew; at most {TOLERANCE_S} s apart")
 
 
 def signed(secret: str, time_s: int, body: bytes) -> str:

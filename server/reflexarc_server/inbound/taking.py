@@ -14,8 +14,9 @@ from reflexarc_core.event import CONSENT, Event, Value
 from reflexarc_models.sentiment import Sentiment
 from reflexarc_server.email.happening import EMAIL_BOUNCE
 from reflexarc_server.email.token import Signer, event_id_prefix
+from reflexarc_server.inbound.belief import doubt
 from reflexarc_server.inbound.kind import AUTO_REPLY, BOUNCE, COMPLAINT, LIST, REPLY, Verdict, kind_of
-from reflexarc_server.inbound.matching import NOTHING, REFERENCES, TOKEN, Log, Match, match
+from reflexarc_server.inbound.matching import NOTHING, Log, Match, match
 from reflexarc_server.inbound.message import Mail, read_mail
 from reflexarc_server.inbound.reply_text import reply_text
 from reflexarc_server.language import language_of
@@ -32,7 +33,8 @@ TITLE_LENGTH_MAX: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an inbound mail leads to. events: the first says what came, a second one takes a consent back."""
+    """What an inbound mail leads to. events: the first says what came, a second one takes a consent back. doubt: why a bounce or
+    complaint is not believed, empty when it is, and for what is neither."""
 
     verdict: Verdict
     match: Match
@@ -41,12 +43,13 @@ class Plan:
     language: str
     route: Route
     events: tuple[Event, ...]
+    doubt: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For people: what would happen, and why."""
         return {
             "kind": self.verdict.name, "why": self.verdict.reason, "severity": self.verdict.severity,
-            "status": self.verdict.status,
+            "status": self.verdict.status, "doubt": self.doubt,
             "subject": self.match.subject, "message_id": self.match.message_id, "matched_by": self.match.by, "text": self.text,
             "mood": self.mood.label, "sentiment": self.mood.score, "sentiment_by": self.mood.by, "language": self.language,
             "rule": self.route.rule, "queue": self.route.queue, "priority": self.route.priority, "channel": self.route.channel,
@@ -77,12 +80,18 @@ class Taker:
         mood = mood_of(text, self._sentiment)
         language = language_of(text)
         route = self._replies.route(About(verdict.name, mood.label, language, mail.title, found.by != NOTHING))
-        event = _event(mail, verdict, found, now, _said(mail, text, mood, language) if verdict.name == REPLY else {}, route)
+        said: dict[str, Value] = _said(mail, text, mood, language) if verdict.name == REPLY else {}
+        why_not = ""
+        if verdict.name in (BOUNCE, COMPLAINT):
+            sent = self._log.sent(found.message_id) if found.message_id else None
+            why_not = doubt(mail, verdict.name, found, sent, self._signer, self._secret)
+            said = {"believed": not why_not}
+        event = _event(mail, verdict, found, now, said, route)
         events: tuple[Event, ...] = (event,)
-        if verdict.name == COMPLAINT and found.by in (TOKEN, REFERENCES):
+        if verdict.name == COMPLAINT and not why_not:
             refusal: dict[str, Value] = {"purpose": self._purpose, "granted": False}
             events = (event, Event(f"{event.event_id}~consent", CONSENT, found.subject, now, refusal))
-        return Plan(verdict, found, text, mood, language, route, events)
+        return Plan(verdict, found, text, mood, language, route, events, why_not)
 
 
 def _said(mail: Mail, text: str, mood: Mood, language: str) -> dict[str, Value]:
