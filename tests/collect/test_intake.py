@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -160,23 +159,6 @@ def test_a_known_person_is_joined_once(server: Server, open_page: Callable[..., 
     wait_for(lambda: server.parts.links.canonical("anonymous:a1") == "known:42")
 
 
-def test_who_must_prove_a_known_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHOP_KNOWN", "s3cret")
-    server = started(
-        tmp_path / "server", its_site=site(SITE.replace("key: wk_back", "key: wk_back, known_secret: env:SHOP_KNOWN"))
-    )
-    page = Page(server, key="wk_back")
-    try:
-        assert page.send(view("one"), known_id="42")[0] == 403
-        assert page.send(view("one"), known_id="42", known_proof="00")[1]["error"] == "known_id_not_proven"
-        proof = hmac.new(b"s3cret", b"42", "sha256").hexdigest()
-        assert page.send(view("one"), known_id="42", known_proof=proof)[1]["verdicts"] == [["one", "stored"]]
-        assert page.send(view("two"))[0] == 200
-    finally:
-        page.connection.close()
-        server.stop()
-
-
 def test_a_decision_reaches_its_browser_and_no_other(server: Server, open_page: Callable[..., Page]) -> None:
     one, two = open_page("a1"), open_page("a2")
     two.send(view("other"))
@@ -205,41 +187,6 @@ def test_a_known_persons_decision_goes_where_they_were_last(server: Server, open
     [decision] = given(server, phone)
     assert laptop.send()[1]["decisions"] == []
     phone.send(handed=[decision["decision_id"]])
-
-
-def test_who_asks_first_without_holding_the_subject_gets_none(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Asking is not holding: a stranger is neither given what waits for somebody, nor ends it, nor becomes them by saying so.
-
-    Where the key has a secret: without one a browser that says who it is is believed, and holds that person from then on.
-    """
-    monkeypatch.setenv("KNOWN", "the shop's own secret, of its backend")
-    proven = site(SITE.replace('example"]}', 'example"], known_secret: env:KNOWN}'))
-    running = started(tmp_path / "s", clock, proven, build_text(YAML))
-    proof = hmac.digest(b"the shop's own secret, of its backend", b"7", "sha256").hex()
-    phone = Page(running, "phone", known_id="7", known_proof=proof)
-    phone.send(view("one"), view("two"))
-    folded(running)
-    waiting = "SELECT decision_id FROM deliveries WHERE installation = 'web/phone' AND given_time = 0"
-    wait_for(lambda: bool(running.parts.store.ask(waiting, ())))
-    [(decision_id,)] = running.parts.store.ask(waiting, ())
-    strangers = [Page(running, name) for name in ("thief", "7", "known:7", "web/phone", "phone ")]
-    for stranger in strangers:
-        for more in ({}, {"handed": [decision_id]}, {}):
-            assert stranger.send(**more)[1]["decisions"] == []
-        claim = {"known_id": "7", "known_proof": hmac.digest(b"a guess", b"7", "sha256").hex()}
-        assert stranger.send(view("mine"), **claim) == (403, stranger.send(**claim)[1])
-    for device in ("device-9", "web/thief", "web/7", ""):  # as a device asks that names subjects it does not hold
-        assert running.parts.down.decisions(device, ("known:7", "anonymous:phone"), clock.now) == []
-    folded(running)
-    assert [stranger.send()[1]["decisions"] for stranger in strangers] == [[]] * len(strangers)
-    assert running.parts.store.ask(waiting, ()) == [(decision_id,)], "it waits as before"
-    [decision] = phone.send()[1]["decisions"]
-    assert decision["decision_id"] == decision_id
-    for page in (phone, *strangers):
-        page.connection.close()
-    running.stop()
 
 
 def test_decisions_wait_over_a_restart(tmp_path: Path, clock: ManualClock) -> None:
@@ -281,20 +228,6 @@ def test_keys_and_origins(server: Server, page: Page) -> None:
         assert page.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
     assert page.post("/e", {**body, "key": "wk_back"}, {"Origin": ORIGIN})[0] == 403
     assert page.headers["access-control-allow-origin"] == ORIGIN, "a page may read why it was refused"
-
-
-def test_a_key_of_pages_only_takes_nothing_that_names_no_origin(tmp_path: Path) -> None:
-    running = started(tmp_path / "s", its_site=site(SITE.replace('example"]}', 'example"], pages_only: true}')))
-    page = Page(running)
-    body = {**page.head, "batch": [view("one")]}
-    refused = page.post("/e", body)
-    assert (refused[0], refused[1]["error"]) == (403, "origin_missing")
-    track = {"event": "x", "anonymousId": "a", "messageId": "m"}
-    assert page.segment("track", track, key="wk_shop")[1]["error"] == "origin_missing"
-    assert page.post("/e", body, {"Origin": ORIGIN})[0] == 200
-    assert page.segment("track", track)[0] == 200, "a key of services is as before"
-    page.connection.close()
-    running.stop()
 
 
 def test_preflight_is_answered_and_kept(page: Page) -> None:

@@ -84,6 +84,13 @@ def subject_of(head: Body) -> str:
     return f"known:{head.known_id}" if head.known_id else f"anonymous:{head.anonymous_id}"
 
 
+def proven(entry: Entry | Mistaken, head: Body) -> Entry | Mistaken:
+    """The entry, or in its place what is wrong with an `identify` that names somebody else than the request has proven to be."""
+    if isinstance(entry, Mistaken) or entry.type != IDENTIFY or entry.properties.get("known_id") == head.known_id:
+        return entry
+    return Mistaken(entry.id, "identify names who is not proven (send known_id and known_proof with the batch)")
+
+
 def event_of(entry: Entry, head: Body, subject: str, source: Source, received: int, catalog: Catalog) -> Event:
     """An entry as an event. received: ms. Raises InvalidEventError with what is wrong."""
     its_id, event_type = entry.id, entry.type
@@ -139,4 +146,4 @@ def _too_many() -> Unreadable:
     return Unreadable(413, f"at most {BATCH_MAX} events and {HANDED_MAX} handed ids at once; send smaller batches")
 
 
-__all__ = ["Batch", "Body", "Entry", "Mistaken", "event_of", "read_batch", "subject_of"]
+__all__ = ["Batch", "Body", "Entry", "Mistaken", "event_of", "proven", "read_batch", "subject_of"]

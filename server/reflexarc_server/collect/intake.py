@@ -13,7 +13,7 @@ import msgspec
 
 from reflexarc_core.errors import InvalidEventError, LimitError, StorageError
 from reflexarc_server.collect import segment
-from reflexarc_server.collect.callers import Call, Callers, headers_of, key_of_basic
+from reflexarc_server.collect.callers import Call, Callers, headers_of, is_proven, key_of_basic
 from reflexarc_server.collect.commits import Commits
 from reflexarc_server.collect.exchange import Take, asgi, whole_body
 from reflexarc_server.collect.front import App, Receive, Refused, Scope, Send, answer
@@ -114,8 +114,9 @@ class Intake:
                 if shared:
                     message = {"context": shared, **message}
                 events = segment.events_of(
-                    mended(message), "" if is_batch else path, self._sources[key.name], moment, self._parts.switch.live.catalog
-                )
+                    mended(message), "" if is_batch else path, self._sources[key.name], moment,
+                    self._parts.switch.live.catalog, lambda user, proof: is_proven(key, user, proof),
+                )  # fmt: skip
                 if self._enrich is not None:
                     events = [each for event in events for each in self._enrich(event, call)]
                 rows = [tracked_row(event, f"segment/{key.name}", now) for event in events]

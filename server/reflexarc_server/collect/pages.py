@@ -114,6 +114,8 @@ class Pages:
         installation = installation_of(head.anonymous_id)
         if usual is None:
             call = Call(key.name, exchange.address, headers.get(b"user-agent", ""), headers.get(b"referer", ""))
+            if key.known_secrets:
+                entries = [browser.proven(entry, head) for entry in entries]
             ids = [entry.id for entry in entries]
             judged = self._judged(entries, head, subject, call, installation, now)
         else:

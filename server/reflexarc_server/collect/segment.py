@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from reflexarc_core.catalog import Catalog
@@ -38,10 +38,14 @@ class Moment(NamedTuple):
     is_import: bool = False
 
 
-def events_of(message: Mapping[str, Any], call: str, source: Source, moment: Moment, catalog: Catalog) -> list[Event]:
+def events_of(
+    message: Mapping[str, Any], call: str, source: Source, moment: Moment, catalog: Catalog,
+    proves: Callable[[str, str], bool] = lambda user, proof: True,
+) -> list[Event]:  # fmt: skip
     """The event of a call, and behind it the link of its two identities where it names both.
 
-    call: what the path says, empty where the message says. Raises InvalidEventError when it is none.
+    call: what the path says, empty where the message says. proves: whether a text (`context.known_proof`) proves that a user is
+    meant. Raises InvalidEventError when it is no call, or names a user without what proves it.
     """
     kind = message.get("type") or call
     if kind not in CALLS:
@@ -51,6 +55,8 @@ def events_of(message: Mapping[str, Any], call: str, source: Source, moment: Mom
         anonymous = text_of(message.get("previousId"), "previousId") or anonymous
     if not user and not anonymous:
         raise InvalidEventError("a call without userId and anonymousId", hint="send one of them")
+    if user and not proves(user, _proof(message)):
+        raise InvalidEventError("a userId that is not proven", hint="send context.known_proof, or use a write key of services")
     subject = f"known:{user}" if user else f"anonymous:{anonymous}"
     its_id = event_id(source, _message_id(message, kind, moment))
     sent = 0 if moment.is_import else time_of(message.get("sentAt")) or moment.sent
@@ -62,6 +68,12 @@ def events_of(message: Mapping[str, Any], call: str, source: Source, moment: Mom
     if not user or not anonymous or event_type == IDENTIFY:
         return [event]
     return [event, joining(source.name, anonymous, user, event_time)]
+
+
+def _proof(message: Mapping[str, Any]) -> str:
+    context = message.get("context")
+    proof = context.get("known_proof") if isinstance(context, dict) else None
+    return proof if isinstance(proof, str) else ""
 
 
 def as_sent(event: Event) -> dict[str, Any]:

@@ -231,7 +231,8 @@ test("people change: identify, then somebody else", async () => {
   const [first, second] = intake.of("purchase");
   assert.deepEqual([first.known, second.known], ["ann", undefined]);
   assert.notEqual(first.who, second.who);
-  assert.deepEqual(intake.of("identify")[0].properties, { known_id: "ann" });
+  const [said] = intake.of("identify");
+  assert.deepEqual([said.properties, said.known], [{ known_id: "ann" }, "ann"], "it goes with who it names, and with the proof of that");
 });
 
 test("leaving by the upper edge is an exit intent, once", async () => {

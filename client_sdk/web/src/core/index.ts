@@ -148,8 +148,8 @@ const begin = (): void => {
       if (!isOpen || !known) return;
       const { k } = state().w;
       if (k && k !== known) reset();
-      track("identify", { known_id: known });
       change({ w: { ...state().w, k: known, p: proof } });
+      track("identify", { known_id: known }); // behind it: what says who it is goes with what proves it
     },
   };
   const call = guard(([name, ...given]: Call) => (calls[name as keyof typeof calls] as (...given: unknown[]) => void)(...given));
