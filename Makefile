@@ -30,7 +30,7 @@ ALONE := tests/processes
 PROMISES := tests/promises
 
 test: venv ## unit, property and parity tests (Python only)
-	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(PROMISES) $(ALONE)) -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(PROMISES) $(ALONE)) -n 2 --dist loadfile --durations=40 --durations-min=5 $(ARGS)
 	$(BIN)/python -m pytest $(ALONE) $(ARGS)
 
 lint: venv $(E2E)/node_modules/.ready ## ruff, mypy strict, buf lint and breaking, layers

@@ -195,6 +195,18 @@ test("an older browser's routes are followed through its history, which goes on 
   assert.ok(await tab.evaluate(() => { try { history.pushState({}, "", "https://elsewhere.example/"); } catch (error) { return error.name === "SecurityError"; } }));
 });
 
+test("a page that is left for another is left once, however long sending takes", async () => {
+  await open("");
+  await until(() => intake.of("page_view").length);
+  await tab.evaluate(() => {
+    const { stringify } = JSON;
+    JSON.stringify = (...given) => { const until = performance.now() + 5; while (performance.now() < until); return stringify(...given); };
+  });
+  await tab.goto(`${site.url}/a?again`);
+  await until(() => intake.of("page_view").length === 2);
+  assert.deepEqual(intake.of("page_leave").map(({ properties }) => [properties.page_url, properties.part]), [[`${site.url}/a`, 1]]);
+});
+
 test("time without focus does not count", async () => {
   await open("");
   await until(() => intake.of("page_view").length);

@@ -106,9 +106,9 @@ export const followPage = (options: Options, track: Track, gone: () => void, ent
   });
   listen(window, "pagehide", () => {
     view || enter();
+    time.turn(now(), false); // before it is left: what sending takes is no time that anybody spent here
     leave();
     gone();
-    time.turn(now(), false);
   });
   listen(window, "pageshow", (event) => (event as PageTransitionEvent).persisted && enter());
   listen(document, "keydown pointerdown pointermove", input);
