@@ -8,6 +8,7 @@ purpose or has no mailbox, nor fall back to plaintext.
 
 from __future__ import annotations
 
+import base64
 import smtplib
 import socket
 import ssl
@@ -146,7 +147,7 @@ class _Conversation:
             if smtp.security == "starttls":
                 connection.starttls(context=self._tls)
             if smtp.user and smtp.password is not None:
-                connection.login(smtp.user, smtp.password.text)
+                _log_in(connection, smtp.user, smtp.password.text)
             return connection
         except BaseException:
             self.__exit__()
@@ -168,6 +169,19 @@ class _Conversation:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
                 return  # it is over already
+
+
+def _log_in(connection: smtplib.SMTP, user: str, password: str) -> None:
+    """The library's own, which has ASCII only; for other letters PLAIN, whose texts are UTF-8 (RFC 4616)."""
+    if (user + password).isascii():
+        connection.login(user, password)
+        return
+    connection.ehlo_or_helo_if_needed()
+    if "PLAIN" not in connection.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError("no PLAIN")
+    code, answer = connection.docmd("AUTH", "PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode())
+    if code not in (235, 503):
+        raise smtplib.SMTPAuthenticationError(code, answer)
 
 
 def mailers(parts: Parts, site: Site) -> Iterable[Channel]:
