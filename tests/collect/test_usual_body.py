@@ -151,12 +151,12 @@ def _same(body: bytes, catalog: Catalog, usual: UsualBody | None) -> bool:
         found.key, found.anonymous_id, found.known_id, found.known_proof, found.handed,
     )  # fmt: skip
     subject, installation = browser.subject_of(head), installation_of(head.anonymous_id)
-    assert len(entries) == len(usual.events)
-    for entry, event in zip(entries, usual.events, strict=True):
+    assert usual.subject == subject
+    for entry, its_id, row in zip(entries, usual.ids, usual.rows, strict=True):
         assert isinstance(entry, Entry)
-        assert entry.id == event.message_id
+        assert entry.id == its_id
         wanted = web_row(browser.event_of(entry, head, subject, Source(KEYS[head.key]), NOW, catalog), installation, NOW)
-        assert event.row(installation, subject, NOW) == wanted
+        assert row == wanted
     return True
 
 

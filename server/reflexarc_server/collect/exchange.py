@@ -83,4 +83,7 @@ async def whole_body(scope: Scope, receive: Receive) -> bytes | None:
 
 def is_too_long(headers: list[tuple[bytes, bytes]]) -> bool:
     """Whether the headers say of the body that it is larger than BODY_BYTES_MAX."""
-    return any(name == b"content-length" and value.isdigit() and int(value) > BODY_BYTES_MAX for name, value in headers)
+    for name, value in headers:
+        if name == b"content-length":
+            return value.isdigit() and int(value) > BODY_BYTES_MAX
+    return False

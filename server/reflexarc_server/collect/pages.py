@@ -104,7 +104,7 @@ class Pages:
         key = self._callers.known(head.key or key_of_basic(headers.get(b"authorization", "")), origin)
         self._callers.take_key(key, len(body))
         try:
-            subject = browser.subject_of(head)
+            subject = browser.subject_of(head) if usual is None else usual.subject
         except InvalidEventError as error:
             raise Refused(400, "no_subject", str(error)) from None
         if head.known_id and not is_proven(key, head.known_id, head.known_proof):
@@ -119,8 +119,7 @@ class Pages:
             ids = [entry.id for entry in entries]
             judged = self._judged(entries, head, subject, call, installation, now)
         else:
-            ids = [event.message_id for event in usual.events]
-            judged = [Judged(0, 0, event.row(installation, subject, now)) for event in usual.events]
+            ids, judged = usual.ids, [Judged(0, 0, row) for row in usual.rows]
         link = self._link(head, key, installation, now)
         if link is not None:
             judged.append(link)

@@ -17,7 +17,7 @@ from reflexarc_core.event import CONTEXT_TYPES, PropertyType
 from reflexarc_proto.wire.quick import subject_head
 from reflexarc_proto.wire.usual_event import Plan, Slot, plans_of, slots_of
 from reflexarc_server.collect.browser import Body
-from reflexarc_server.collect.identities import Source, event_id
+from reflexarc_server.collect.identities import Source, event_id, installation_of
 from reflexarc_server.collect.reading import BODY_BYTES_MAX
 from reflexarc_server.ingest import EVENT_KIND
 from reflexarc_server.records import WEB_INCARNATION
@@ -32,28 +32,13 @@ _FIELDS: Final = (
 _log = logging.getLogger(__name__)
 
 
-class UsualEvent(NamedTuple):
-    """message_id: the sender's own. event_time: ms, corrected. record: as the log has it."""
-
-    message_id: str
-    event_id: str
-    event_type: str
-    event_time: int
-    record: bytes
-
-    def row(self, installation: str, subject: str, received: int) -> NewRecord:
-        """Its row. received: ms, as it was read."""
-        _, event_id, event_type, event_time, record = self
-        return NewRecord(
-            installation, WEB_INCARNATION, 0, EVENT_KIND, subject, event_type, event_time, event_id, received, record
-        )
-
-
 class UsualBody(NamedTuple):
-    """A body of which everything is as declared. head: without the batch."""
+    """A body of which everything is as declared. head: without the batch. ids: of its events, as they were sent. rows: theirs."""
 
     head: Body
-    events: Sequence[UsualEvent]
+    subject: str
+    ids: list[str]
+    rows: list[NewRecord]
 
 
 class UsualBodies:
@@ -159,12 +144,20 @@ class _Tables:
             key=key, anonymous_id=body[anonymous_at:anonymous_end].decode(), known_id=body[known_at:known_end].decode(),
             known_proof=body[proof_at:proof_end].decode(),
         )  # fmt: skip
+        installation = installation_of(head.anonymous_id)
+        subject = f"known:{head.known_id}" if head.known_id else f"anonymous:{head.anonymous_id}"
         types, out = self._types, self._out
-        events = []
+        ids, rows = [], []
         for id_at, id_end, type_row, event_time, begin, end in self._found[:count].tolist():
             its_id = body[id_at:id_end].decode()
-            events.append(UsualEvent(its_id, prefix + its_id, types[type_row], event_time, out[begin:end].tobytes()))
-        return UsualBody(head, events)
+            ids.append(its_id)
+            rows.append(
+                NewRecord(
+                    installation, WEB_INCARNATION, 0, EVENT_KIND, subject, types[type_row], event_time, prefix + its_id, received,
+                    out[begin:end].tobytes(),
+                )
+            )  # fmt: skip
+        return UsualBody(head, subject, ids, rows)
 
 
 def _is_usual(plan: Plan, bytes_max: int) -> bool:

@@ -76,13 +76,16 @@ class Meter:
                 self._buckets.move_to_end(caller)
             elapsed = now - bucket.at
             bucket.at = now
-            bucket.calls = min(limits.calls_max, bucket.calls + elapsed * limits.calls_per_s)
-            bucket.bytes = min(limits.bytes_max, bucket.bytes + elapsed * limits.bytes_per_s)
-            wait_s = max((1.0 - bucket.calls) / limits.calls_per_s, -bucket.bytes / limits.bytes_per_s)
-            if wait_s > 0:
+            calls, held = bucket.calls + elapsed * limits.calls_per_s, bucket.bytes + elapsed * limits.bytes_per_s
+            bucket.calls = calls = (
+                calls if calls < limits.calls_max else limits.calls_max
+            )
+            bucket.bytes = held = held if held < limits.bytes_max else limits.bytes_max
+            if calls < 1.0 or held < 0.0:
+                wait_s = max((1.0 - calls) / limits.calls_per_s, -held / limits.bytes_per_s)
                 return min(WAIT_MS_MAX, 2 + int(wait_s * 1_000))  # one for what is cut off, one for what floats round
-            bucket.calls -= 1.0
-            bucket.bytes -= byte_count
+            bucket.calls = calls - 1.0
+            bucket.bytes = held - byte_count
             return 0
 
     def __len__(self) -> int:
