@@ -77,9 +77,7 @@ class Meter:
             elapsed = now - bucket.at
             bucket.at = now
             calls, held = bucket.calls + elapsed * limits.calls_per_s, bucket.bytes + elapsed * limits.bytes_per_s
-            bucket.calls = calls = (
-                calls if calls < limits.calls_max else limits.calls_max
-            )
+            bucket.calls = calls = calls if calls < limits.calls_max else limits.calls_max
             bucket.bytes = held = held if held < limits.bytes_max else limits.bytes_max
             if calls < 1.0 or held < 0.0:
                 wait_s = max((1.0 - calls) / limits.calls_per_s, -held / limits.bytes_per_s)
