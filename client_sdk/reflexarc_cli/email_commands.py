@@ -171,7 +171,7 @@ def _day(time_ms: int) -> str:
 def route(site_file: Path, files: tuple[Path, ...]) -> None:
     """One JSON line a mail: what it is, by which sign, what is new in it, its mood, and the rule that sends it to its queue.
 
-    Without a server's log: a token is verified, an address is not looked up.
+    Without a server's log: a token is verified, an address is not looked up, and no bounce is believed.
     """
     from reflexarc_server.inbound.matching import NoLog
     from reflexarc_server.inbound.taking import Taker

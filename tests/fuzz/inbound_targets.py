@@ -109,22 +109,17 @@ def seeds() -> list[bytes]:
         b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nContent-Transfer-Encoding: base64\n\nSGVsbG8=\n",
     ]
     texts = [b"Thanks!\n\nOn Mon, Shop <news@shop.example> wrote:\n> buy\n", b"Hallo\n-- \nAnn\n", b"> a\n>> b\nc\n"]
-    sets = Path(os.environ.get("REFLEXARC_DATA", ""))
-    folders = {0: "email_mime_cpython", 1: "email_replies_discourse/emails"}
-    if os.environ.get("REFLEXARC_DATA"):
-        found = [
-            (kind, path.read_bytes())
-            for kind, name in folders.items()
-            for path in sorted((sets / name).glob("*"))
-            if path.is_file()
-        ]
-        own += [content[:SEED_BYTES_MAX] for kind, content in found if kind == 0]
-        texts += [content[:SEED_BYTES_MAX] for kind, content in found if kind == 1]
     html = [b"<p>One &amp; two<br>three</p><blockquote><blockquote>x", b"<script>x</script><table><tr><td>a<td>b</table>"]
     signed = [b"t=1700000000,v1=" + b"0" * 64 + b"\nbody.", b"v1,AAAA v1,BBBB\nbody"]
-    return [
+    found = [
         bytes([way + kind]) + content
         for kind, contents in enumerate((own, texts, html, signed))
         for content in contents
         for way in (0, 128)
     ]
+    if os.environ.get("REFLEXARC_DATA"):
+        sets = Path(os.environ["REFLEXARC_DATA"])
+        for kind, name in enumerate(("email_mime_cpython", "email_replies_discourse/emails")):
+            paths = sorted(path for path in (sets / name).glob("*") if path.is_file())
+            found += [bytes([kind]) + path.read_bytes()[:SEED_BYTES_MAX] for path in paths]
+    return found
