@@ -6,7 +6,6 @@ Owns its folder and what it ever acknowledged. Requests and answers cross as byt
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -46,8 +45,6 @@ from tests.simulation.still import Broken, Killed
 
 Numbering = tuple[str, str]
 """Installation and incarnation."""
-
-logging.getLogger("reflexarc_server").setLevel(logging.CRITICAL)
 
 
 class WatchedStore(SqliteStore):

@@ -7,6 +7,7 @@ of fault off leaves the others as they were.
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import sqlite3
 from collections import Counter
@@ -291,6 +292,7 @@ class World:
             stack.enter_context(read_once())
             stack.enter_context(_points(self.doom, self._is_full))
             stack.enter_context(self._told())
+            stack.enter_context(_silence())
             stack.callback(self._let_go)
             yield
 
@@ -337,3 +339,15 @@ def _points(doom: Doom, is_full: Callable[[Path], bool]) -> Iterator[None]:
 
     with mock.patch.object(Store, "transaction", watched), mock.patch.object(Journal, "append", appended):
         yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A server that loses its network thousands of times says so thousands of times."""
+    logger = logging.getLogger("reflexarc_server")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
