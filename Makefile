@@ -24,14 +24,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: venv ## the whole loop; DATA=path for a real file, MAP=, DAYS=, ARGS=
 	$(BIN)/reflexarc demo $(if $(DATA),--data $(DATA)) $(if $(MAP),--map $(MAP)) $(if $(DAYS),--days $(DAYS)) $(ARGS)
 
-# What takes both cores or a clock's word for it runs alone; the rest shares them, a file at a time.
-ALONE := tests/processes
-# What the store and the wire promise, with processes killed and networks cut: whole processes, minutes long.
-PROMISES := tests/promises
+# Whole processes, with kills, forks and cut networks: they take both cores or a clock's word for it, so they run alone.
+PROCESSES := tests/promises tests/processes
+# Whole commands on whole logs, and the longest searches: they share the cores, a file at a time.
+LONG := tests/airgap $(wildcard tests/cli/test_training*.py tests/cli/test_evaluate*.py) tests/core/test_engine_machine.py
+SHARED := -n 2 --dist loadfile --durations=40 --durations-min=5
 
 test: venv ## unit, property and parity tests (Python only)
-	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(PROMISES) $(ALONE)) -n 2 --dist loadfile --durations=40 --durations-min=5 $(ARGS)
-	$(BIN)/python -m pytest $(ALONE) $(ARGS)
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(E2E) tests/fuzz tests/soak $(PROCESSES) $(LONG)) $(SHARED) $(ARGS)
 
 lint: venv $(E2E)/node_modules/.ready ## ruff, mypy strict, buf lint and breaking, layers
 	$(BIN)/ruff check .
@@ -81,7 +81,8 @@ $(WEB)/node_modules/.ready: $(WEB)/package.json
 	@touch $@
 
 test-e2e: setup-e2e ## foreign clients, whole processes, the promises, the demo, ten seconds of fuzzing a target
-	$(BIN)/python -m pytest $(PROMISES) $(ARGS)
+	$(BIN)/python -m pytest $(LONG) $(SHARED) $(ARGS)
+	$(BIN)/python -m pytest $(PROCESSES) $(ARGS)
 	$(BIN)/python -m pytest $(E2E) tests/fuzz $(ARGS)
 
 test-soak: venv ## long runs; prints promise, runs, seeds, lost, duplicated, verdict
