@@ -9,9 +9,10 @@ from model_worlds import spec, world
 
 from reflexarc_build.reader import build_text
 from reflexarc_core.errors import DefinitionError, ManifestError, ScoringError
-from reflexarc_models.artifact import MODEL_FILE, ONNX_TREES5, QDQ_INT8, Artifact
+from reflexarc_models.artifact import MODEL_FILE, OBLIVIOUS_INT8, ONNX_TREES5, QDQ_INT8, Artifact
 from reflexarc_models.scorer import BUILT_IN, ArtifactScorer, self_test
 from reflexarc_models.train.forms import network
+from reflexarc_models.train.forms.publish import write_artifact
 from reflexarc_models.train.train import NoData, TrainedModel, train_model
 
 ROWS = 1_500
@@ -41,7 +42,9 @@ def test_a_network_is_stored_in_bytes_and_ranks_as_the_forest_does(small_network
 
 
 def test_a_network_is_written_read_and_scores_alone_as_in_a_batch(small_network: TrainedModel, tmp_path: Path) -> None:
-    small_network.device.write(tmp_path / "churn")
+    write_artifact(small_network, tmp_path / "churn", QDQ_INT8)
+    with pytest.raises(KeyError):
+        write_artifact(small_network, tmp_path / "trees", OBLIVIOUS_INT8)  # what was not made is not given another's name
     held = Artifact.load(tmp_path / "churn")
     self_test(held)
     scorer = ArtifactScorer({"churn": held})
