@@ -30,6 +30,7 @@ LOSSES_MAX: Final = 450
 FREE_PAGES_MAX: Final = 256
 GIVEN_BACK_AT_ONCE: Final = 16
 MIN_BYTES: Final = 1024 * 1024
+SEGMENT_BYTES_MIN: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,10 @@ class Bounds:
 
     @property
     def segment_bytes(self) -> int:
-        """Size of one of the journal's two segments."""
-        return min(SEGMENT_BYTES, self.bytes_max // 16)
+        """Size of one of the journal's two segments. What they hold comes into the store at once where its bound is checked,
+        on top of what no eviction frees: so in a small store they are small.
+        """
+        return max(SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, self.bytes_max // 32))
 
     @property
     def wal_bytes(self) -> int:

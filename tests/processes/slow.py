@@ -38,7 +38,8 @@ def run(folder: Path, server: str, count: int) -> None:
     uplink = client.stats()["uplink"]
     print(json.dumps({"ms": at, "refused": refused, "errors": errors, "pushed": uplink["pushed"]}), flush=True)
     sys.stdin.readline()
-    print(json.dumps({"flushed": client.flush(60.0).delivered, "position": client.position}), flush=True)
+    patience_s = max(60.0, count / 1_000)
+    print(json.dumps({"flushed": client.flush(patience_s).delivered, "position": client.position}), flush=True)
     client.close()
 
 

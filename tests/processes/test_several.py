@@ -17,6 +17,7 @@ from tests.processes.kit import Ledger, catalog_in, end, held_in, kill, start, w
 
 WORKERS = 8
 EVENTS = int(os.environ.get("REFLEXARC_PROCESSES_EVENTS", "5000"))
+PATIENCE_S = max(60.0, EVENTS / 50)
 KILLS = 6
 RANGE = 1_000_000
 """Positions of one process: what took a killed one's place begins a range of its own."""
@@ -88,7 +89,7 @@ def test_kills_of_the_owner_lose_nothing_and_double_nothing(crew: Crew) -> None:
     took_s = []
     wait_for(lambda: crew.owner() is not None, "a process owns the store")
     for threshold in sorted(draw.uniform(0.02, 0.85) * total for _ in range(KILLS)):
-        wait_for(lambda threshold=threshold: len(crew.ledger.kept()) >= threshold, "the next kill is due", 60.0)  # type: ignore[misc]
+        wait_for(lambda threshold=threshold: len(crew.ledger.kept()) >= threshold, "the next kill is due", PATIENCE_S)  # type: ignore[misc]
         owner = crew.owner()
         assert owner is not None
         killed = crew.kill_and_replace(owner[0])
@@ -96,7 +97,7 @@ def test_kills_of_the_owner_lose_nothing_and_double_nothing(crew: Crew) -> None:
         heir = crew.owner()
         assert heir is not None
         took_s.append(heir[1] - killed)
-    wait_for(lambda: len(crew.ledger.kept()) >= total, "every event is tracked", 60.0)
+    wait_for(lambda: len(crew.ledger.kept()) >= total, "every event is tracked", PATIENCE_S)
     crew.end()
     kept = crew.ledger.kept()
     assert len(kept) == total

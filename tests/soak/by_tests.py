@@ -49,6 +49,7 @@ def _run(outcome: Outcome, path: str, environment: dict[str, str]) -> None:
     outcome.add("tests passed", int(passed[1]) if passed else 0)
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if done.returncode:
+        print(done.stdout)
         outcome.wrong += failed or [f"{path}: pytest ended with {done.returncode}"]
 
 

@@ -21,7 +21,6 @@ from reflexarc_core import aggregation
 from reflexarc_core.feature import Slot
 
 _WINDOW_SUMS: Final = (aggregation.COUNT, aggregation.SUM, aggregation.RATE)
-_WHOLE_MAX: Final = float(2**53)
 _ALIKE_MAX: Final = 4
 """Features folded together: each number of them is compiled by itself."""
 
@@ -50,13 +49,14 @@ def fold(
     for (width, count), members in _windows(slots, contributions, times).items():
         for alike in _alike(members, contributions):
             events, firsts = _firsts(contributions[alike[0]][0], starts, times)
-            added = tuple(np.ascontiguousarray(contributions[place][1]) for place in alike)
             room = int(np.diff(firsts).max()) + 1 if len(firsts) > 1 else 1
-            per = np.array([slots[place].per for place in alike], dtype=np.float64)
-            whole = all(_all_whole(contributions[place][1]) for place in alike)
-            _compiled_windows(len(alike))(
-                events, added, firsts, times, *moments, width, count, per, whole, np.empty(room, dtype=np.int64),
-                np.empty((room, len(alike))), np.array(alike, dtype=np.int64), rows,
+            whole = [place for place in alike if _all_whole()(contributions[place][1])]
+            ordered = whole + [place for place in alike if place not in whole]
+            added = tuple(np.ascontiguousarray(contributions[place][1]) for place in ordered)
+            per = np.array([slots[place].per for place in ordered], dtype=np.float64)
+            _compiled_windows(len(whole), len(ordered))(
+                events, added, firsts, times, *moments, width, count, per, np.empty(room, dtype=np.int64),
+                np.empty((room, len(ordered))), np.array(ordered, dtype=np.int64), rows,
             )  # fmt: skip
     for place, (slot, (events, values)) in enumerate(zip(slots, contributions, strict=True)):
         if _is_listed(slot, times):
@@ -92,7 +92,8 @@ def _alike(places: Sequence[int], contributions: Sequence[Contributions]) -> lis
     for place in places:
         events = contributions[place][0]
         for group in groups:
-            if len(group) < _ALIKE_MAX and np.array_equal(contributions[group[0]][0], events):
+            first = contributions[group[0]][0]
+            if len(group) < _ALIKE_MAX and (first is events or np.array_equal(first, events)):
                 group.append(place)
                 break
         else:
@@ -108,19 +109,30 @@ def _firsts(
     return events, starts if every_event_once else np.searchsorted(events, starts).astype(np.int64)
 
 
-def _all_whole(values: NDArray[np.float64]) -> bool:
-    """Whether every sum of these is exact in any order."""
-    few = values[:1_000]
-    if not np.array_equal(few, np.rint(few)):
-        return False
-    return bool(np.array_equal(values, np.rint(values)) and np.abs(values).sum() < _WHOLE_MAX)
+@functools.cache
+def _all_whole() -> Callable[[NDArray[np.float64]], bool]:
+    compiled: Any = numba.njit(_are_whole, nogil=True)
+    all_whole: Callable[[NDArray[np.float64]], bool] = compiled
+    return all_whole
+
+
+def _are_whole(values):  # type: ignore[no-untyped-def]
+    """Whether every sum of these is exact in any order: whole numbers, and none of their sums over 2^53."""
+    largest = 0.0
+    for value in values:
+        if value != np.floor(value):
+            return False
+        largest += abs(value)
+    return largest < 9007199254740992.0
 
 
 @functools.cache
-def _compiled_windows(feature_count: int) -> Callable[..., None]:
-    """The fold of this many features over one window: a number known beforehand leaves no loop over them."""
-    scope = {"np": np, "FEATURE_COUNT": feature_count}
-    compiled: Any = numba.njit(types.FunctionType(_window_sums.__code__, scope, "_window_sums"), nogil=True)
+def _compiled_windows(whole_count: int, feature_count: int) -> Callable[..., None]:
+    """The fold of this many features over one window, those that add whole numbers first: numbers known beforehand leave no
+    loop over them.
+    """
+    scope = {"np": np, "WHOLE_COUNT": whole_count, "FEATURE_COUNT": feature_count}
+    compiled: Any = numba.njit(types.FunctionType(_window_sums.__code__, scope, "_window_sums"), nogil=True, error_model="numpy")
     fold_windows: Callable[..., None] = compiled
     return fold_windows
 
@@ -173,22 +185,21 @@ def _decayed_sums(events, values, firsts, times, moment_starts, moment_times, be
 
 
 def _window_sums(  # type: ignore[no-untyped-def]
-    events, values, firsts, times, moment_starts, moment_times, behind, width, n, per, whole, buckets, sums, places, rows
+    events, values, firsts, times, moment_starts, moment_times, behind, width, n, per, buckets, sums, places, rows
 ):
     """Features that sum over one window: `step_sum` and `read_sum` over the list of buckets that hold something.
 
     values: of each feature, what each contribution adds; places: the features' rows in `rows`. buckets [room], sums [room,
     features]: the list of one subject, ascending from `low` up to `high`. newest: the newest bucket, which begins at `begin`.
-    total: sums over the list, kept for whole numbers. older: sums of those before the last one in the window that ends with
-    bucket `seen`, oldest first; `fresh` while that is still so.
+    total: sums over the list, of whole numbers. older: for the others the sums of `start` up to `stop` of the list, oldest
+    first, which go on from there as long as the window begins with the same bucket; start -1: none.
     """
-    count = FEATURE_COUNT  # type: ignore[name-defined]  # noqa: F821
+    whole, count = WHOLE_COUNT, FEATURE_COUNT  # type: ignore[name-defined]  # noqa: F821
     total, older = np.zeros(count), np.zeros(count)
     for s in range(len(firsts) - 1):
         low = high = 0
-        newest = begin = seen = -1
+        newest = begin = start = stop = -1
         total[:] = 0.0
-        fresh = False
         c, last = firsts[s], firsts[s + 1]
         for m in range(moment_starts[s], moment_starts[s + 1]):
             limit = behind[m]
@@ -200,11 +211,12 @@ def _window_sums(  # type: ignore[no-untyped-def]
                     if bucket > newest:
                         newest, begin = bucket, bucket * width
                         while low < high and buckets[low] <= newest - n:
-                            for k in range(count):
+                            for k in range(whole):
                                 total[k] -= sums[low, k]
                             low += 1
                         if low == high:
                             low = high = 0
+                            start = -1
                         place = high
                         buckets[place] = bucket
                         for k in range(count):
@@ -221,36 +233,39 @@ def _window_sums(  # type: ignore[no-untyped-def]
                             buckets[place] = bucket
                             sums[place] = 0.0
                             high += 1
+                        start = -1
                     else:  # late: its bucket has left the window
                         c += 1
                         continue
-                    fresh = False
                 for k in range(count):
                     v = values[k][c]
                     sums[place, k] += v
-                    total[k] += v
+                    if k < whole:
+                        total[k] += v
                 c += 1
             now = moment_times[m]
-            ends = newest
-            if begin < 0 or now >= begin + width:
+            first, ends = low, newest
+            if newest >= 0 and now >= begin + width:
                 ends = now // width
-                if newest > ends:
-                    ends = newest
-            if newest < 0 or newest <= ends - n:
+                while first < high and buckets[first] <= ends - n:
+                    first += 1
+            if newest < 0 or first == high:
                 for k in range(count):
                     rows[places[k], m] = 0.0 / per[k]
-            elif whole and ends == newest:
-                for k in range(count):
-                    rows[places[k], m] = total[k] / per[k]
-            else:
-                if not fresh or ends != seen:
+                continue
+            for k in range(whole):
+                held = total[k]
+                for i in range(low, first):
+                    held -= sums[i, k]
+                rows[places[k], m] = held / per[k]
+            if whole < count:
+                if first != start:
+                    start = stop = first
                     older[:] = 0.0
-                    first = low
-                    while buckets[first] <= ends - n:
-                        first += 1
-                    for i in range(first, high - 1):
-                        for k in range(count):
-                            older[k] += sums[i, k]
-                    fresh, seen = True, ends
-                for k in range(count):
-                    rows[places[k], m] = (older[k] + sums[high - 1, k]) / per[k]
+                for k in range(whole, count):
+                    held = older[k]
+                    for i in range(stop, high - 1):
+                        held += sums[i, k]
+                    older[k] = held
+                    rows[places[k], m] = (held + sums[high - 1, k]) / per[k]
+                stop = high - 1

@@ -76,30 +76,31 @@ def history_of(layout: Layout, log: Columns) -> tuple[History, NDArray[np.int64]
     event are left out. It names no items: content interest is trained on events. Raises DefinitionError for a property that
     a feature cannot take from its column.
     """
-    order, starts = _grouped()(np.asarray(log.subjects, dtype=np.int64), len(log.subject_names))
-    nows = log.nows[order]
-    back = np.flatnonzero(np.diff(nows) < 0) + 1
-    if len(back) and not np.isin(back, starts).all():
-        order = order[np.lexsort((nows, log.subjects[order]))]
-        nows = log.nows[order]
+    nows = np.asarray(log.nows)
+    subjects = np.asarray(log.subjects, dtype=np.int64)
+    order, starts, at, is_in_order = _by_subject(subjects, nows, len(log.subject_names))
+    if not is_in_order:
+        order = order[np.lexsort((at, subjects[order]))]
+        at = nows[order]
     held, names = np.flatnonzero(np.diff(starts)), tuple(log.subject_names)
-    found: dict[tuple[Contribution, bool], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
     types = np.asarray(log.types)[order]
+    adding = _Adding(log, types, order)
+    found: dict[tuple[Contribution, bool], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
     contributions = []
     for slot in layout.slots:
         parts = []
         for contribution in slot.definition.of:
             key = _key(contribution, slot.kind)
             if key not in found:
-                found[key] = _added(slot.kind, contribution, log, types, order)
+                found[key] = adding.added(slot.kind, contribution)
             parts.append(found[key])
         contributions.append(parts[0] if len(parts) == 1 else _merged(parts))
     return (
         History(
             subjects=names if len(held) == len(names) else tuple(names[s] for s in held.tolist()),
             starts=np.append(starts[held], len(order)).astype(np.int64),
-            times=np.asarray(log.times)[order],
-            nows=nows,
+            times=at if log.times is log.nows else np.asarray(log.times)[order],
+            nows=at,
             types=types.astype(np.int32),
             type_names=log.type_names,
             contributions=tuple(contributions),
@@ -134,41 +135,59 @@ def features_behind_events(layout: Layout, log: Columns, part_count: int = 1) ->
         yield (order if places is None else places[order]), rows
 
 
-def _added(
-    kind: int, contribution: Contribution, log: Columns, types: NDArray[Any], order: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(events by their place in `order`, what each adds): `contribution_of` for a whole column."""
-    if contribution.event_type not in log.type_names:
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
-    at = np.flatnonzero(types == log.type_names.index(contribution.event_type))
-    for name, accepted in contribution.where:
-        column = log.properties.get(name)
+class _Adding:
+    """`contribution_of` for whole columns. types: int [n], each event's type, by subject; order: their places in the columns."""
+
+    def __init__(self, log: Columns, types: NDArray[Any], order: NDArray[np.int64]) -> None:
+        self._log = log
+        self._types = types
+        self._order = order
+        self._of_type: dict[int, NDArray[np.int64]] = {}
+
+    def added(self, kind: int, contribution: Contribution) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(events by their place in `order`, what each adds)."""
+        log = self._log
+        if contribution.event_type not in log.type_names:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        at = self._events_of(log.type_names.index(contribution.event_type))
+        for name, accepted in contribution.where:
+            column = log.properties.get(name)
+            if isinstance(column, Choices):
+                fits = np.array([value in accepted for value in column.values] + [None in accepted])
+                at = at[fits[self._taken(column.codes, at)]]
+            elif column is not None:
+                at = at[np.isin(self._taken(column, at), [value for value in accepted if isinstance(value, int | float)])]
+            else:
+                at = at[:0]
+        if not contribution.property_name:
+            return at, np.full(len(at), contribution.weight)
+        column = log.properties.get(contribution.property_name)
+        if column is None:
+            return at[:0], np.zeros(0)
         if isinstance(column, Choices):
-            fits = np.array([value in accepted for value in column.values] + [None in accepted])
-            at = at[fits[column.codes[order[at]]]]
-        elif column is not None:
-            at = at[np.isin(column[order[at]], [value for value in accepted if isinstance(value, int | float)])]
+            numbers = np.array([_number(kind, contribution, value) for value in column.values] + [np.nan])
+            values = numbers[self._taken(column.codes, at)]
         else:
-            at = at[:0]
-    if not contribution.property_name:
-        return at, np.full(len(at), contribution.weight)
-    column = log.properties.get(contribution.property_name)
-    if column is None:
-        return at[:0], np.zeros(0)
-    if isinstance(column, Choices):
-        numbers = np.array([_number(kind, contribution, value) for value in column.values] + [np.nan])
-        values = numbers[column.codes[order[at]]]
-    else:
-        values = column[order[at]]
-        if kind == DISTINCT:
-            each, inverse = np.unique(values, return_inverse=True)
-            values = np.array([key_hash(float(v)) if v == v else np.nan for v in each])[inverse.reshape(-1)]
-        elif contribution.weight != 1.0:
-            values = values * contribution.weight
-    absent = np.isnan(values)
-    if not absent.any():
-        return at, np.asarray(values, dtype=np.float64)
-    return at[~absent], np.asarray(values[~absent], dtype=np.float64)
+            values = self._taken(column, at)
+            if kind == DISTINCT:
+                each, inverse = np.unique(values, return_inverse=True)
+                values = np.array([key_hash(float(v)) if v == v else np.nan for v in each])[inverse.reshape(-1)]
+            elif contribution.weight != 1.0:
+                values = values * contribution.weight
+        absent = np.isnan(values)
+        if not absent.any():
+            return at, np.asarray(values, dtype=np.float64)
+        return at[~absent], np.asarray(values[~absent], dtype=np.float64)
+
+    def _events_of(self, number: int) -> NDArray[np.int64]:
+        if number not in self._of_type:
+            self._of_type[number] = np.flatnonzero(self._types == number)
+        return self._of_type[number]
+
+    def _taken(self, column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+        """A column's values of these events."""
+        taken: NDArray[Any] = column[self._order if len(at) == len(self._order) else self._order[at]]
+        return taken
 
 
 def _number(kind: int, contribution: Contribution, value: Value) -> float:
@@ -195,24 +214,36 @@ def _merged(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> t
     return at[order], np.concatenate([part[1] for part in parts])[order]
 
 
-@functools.cache
-def _grouped() -> Callable[[NDArray[np.int64], int], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    compiled: Any = numba.njit(_counting_sort, cache=False)
-    grouped: Callable[[NDArray[np.int64], int], tuple[NDArray[np.int64], NDArray[np.int64]]] = compiled
-    return grouped
-
-
-def _counting_sort(subjects, subject_count):  # type: ignore[no-untyped-def]
-    """(places of the events by subject, each subject's in log order; int64 [s + 1] first place of each subject)."""
+def _by_subject(subjects: NDArray[np.int64], nows: NDArray[np.int64], subject_count: int) -> tuple[Any, Any, Any, bool]:
+    """(int64 [n], places of the events by subject, each subject's in log order; int64 [s + 1], first of each subject; int64
+    [n], the events' `nows` in this order; whether they ascend within every subject).
+    """
     starts = np.zeros(subject_count + 1, dtype=np.int64)
+    # numpy lays them on large pages and numba would not: writing all over the place takes half as long.
+    order, at = np.empty(len(subjects), dtype=np.int64), np.empty(len(subjects), dtype=np.int64)
+    is_in_order = _compiled_sort()(subjects, nows, starts, order, at)
+    return order, starts, at, bool(is_in_order)
+
+
+@functools.cache
+def _compiled_sort() -> Callable[..., bool]:
+    compiled: Any = numba.njit(_counting_sort, cache=False)
+    sort: Callable[..., bool] = compiled
+    return sort
+
+
+def _counting_sort(subjects, nows, starts, order, at):  # type: ignore[no-untyped-def]
     for s in subjects:
         starts[s + 1] += 1
-    for s in range(subject_count):
+    for s in range(len(starts) - 1):
         starts[s + 1] += starts[s]
     free = starts[:-1].copy()
-    order = np.empty(len(subjects), dtype=np.int64)
+    is_in_order = True
     for i in range(len(subjects)):
-        s = subjects[i]
-        order[free[s]] = i
-        free[s] += 1
-    return order, starts
+        s, now = subjects[i], nows[i]
+        place = free[s]
+        order[place], at[place] = i, now
+        free[s] = place + 1
+        if place > starts[s] and now < at[place - 1]:
+            is_in_order = False
+    return is_in_order
