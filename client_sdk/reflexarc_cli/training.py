@@ -16,7 +16,7 @@ from typing import Any
 
 from reflexarc_cli.progress import Progress
 from reflexarc_cli.retraining import Run, Schedule, chosen
-from reflexarc_cli.training_hours import with_hours
+from reflexarc_cli.training_hours import hours_file
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError, ReflexArcError
 from reflexarc_core.interaction import INTEREST_STRENGTH
@@ -74,8 +74,9 @@ def train(
             held = live.get(model_id)
             if model_id in wanted:
                 with progress.stage(f"Training {model_id}", 1) as step:
+                    hours = partial(hours_file, catalog, model_id, seed, reader=reader, until=until)
                     said, forms = unfinished.take(model_id) or _trained(
-                        catalog, model, log, acted, seed, held, now, gated, partial(with_hours, reader=reader, until=until)
+                        catalog, model, log, acted, seed, held, now, gated, hours
                     )
                     unfinished.keep(model_id, said, forms)
                     step(1)
@@ -100,14 +101,13 @@ def _trained(
     held: Live | None,
     now: int,
     gated: bool,
-    finish: Callable[[Catalog, TrainedModel, int], TrainedModel],
+    beside: Callable[[], dict[str, bytes]],
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """(what is reported, the artifact of each form that goes into the bundle: none where there is no model at all)."""
     version = held.server.version + 1 if held is not None else 1
-    trained = _train_one(catalog, model, log, acted, seed, version, held)
+    trained = _train_one(catalog, model, log, acted, seed, version, held, beside())
     if isinstance(trained, NoData):
         return {"no_data": trained.reason}, _as_live(catalog, model, held)
-    trained = finish(catalog, trained, seed)
     verdict = judge(trained, held, now, _own(catalog, model, log, acted, held, trained.test))
     said = _evidence(trained)
     said["verdict"] = {
@@ -181,6 +181,7 @@ def _train_one(
     seed: int,
     version: int,
     held: Live | None,
+    beside: Mapping[str, bytes],
 ) -> TrainedModel | NoData:
     if model.label is None:
         return NoData(model.model_id, "its definition says of no label what is to be foreseen")
@@ -188,7 +189,7 @@ def _train_one(
     if model.algorithm == ALGORITHM:
         if not model.items:
             return NoData(model.model_id, "its definition names no items")
-        return train_interest(catalog, model, log, times, seed=seed, version=version)
+        return train_interest(catalog, model, log, times, seed=seed, version=version, beside=beside)
     # What only the live model reads is folded as well: it is judged on the same rows.
     others = [name for name in (held.server.inputs if held is not None else ()) if name in catalog.features]
     dataset = build_dataset(catalog, replace(model, features=tuple(dict.fromkeys((*model.features, *others)))), log, times)
@@ -207,6 +208,7 @@ def _train_one(
         version=version,
         inputs=inputs,
         device_form=model.device_form,
+        beside=beside,
     )
     return train_model(spec, dataset)
 

@@ -1,11 +1,9 @@
-"""Hours of the week for a trained model: when people do what it foresees, learned from the server's log.
+"""Hours of the week for a model: when people do what it foresees, learned from the server's log.
 
 Owns the second look at the log, for the local time of each event. Must never refuse a model because there is too little.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,21 +11,18 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import DefinitionError
 from reflexarc_core.plain import canonical, to_plain
 from reflexarc_models.artifact import HOURS_FILE
-from reflexarc_models.train.forms.compose import with_file
 from reflexarc_models.train.purchase_window import fit, occasions
-from reflexarc_models.train.train import TrainedModel
 from reflexarc_server.log_reader import LogReader
 
 
-def with_hours(catalog: Catalog, trained: TrainedModel, seed: int, *, reader: LogReader, until: int | None) -> TrainedModel:
-    """The model with HOURS_FILE in both forms, where a trigger waits for these hours and enough people did it; else as it is.
+def hours_file(catalog: Catalog, model_id: str, seed: int, *, reader: LogReader, until: int | None) -> dict[str, bytes]:
+    """HOURS_FILE, to go into both forms of the model, where a trigger waits for these hours and enough people did it.
 
     until: events after this time (ms) are not looked at, None for all.
     """
-    model_id = trained.model_id
     label = catalog.models[model_id].label
     if label is None or not any(t.policy.best_hours and catalog.weeks_of(t) == model_id for t in catalog.triggers.values()):
-        return trained
+        return {}
     names: dict[str, int] = {}
     rows: list[tuple[int, int, int]] = []
     for _, event in reader.events():
@@ -39,8 +34,5 @@ def with_hours(catalog: Catalog, trained: TrainedModel, seed: int, *, reader: Lo
     try:
         fitted = fit(occasions(subjects, times, offsets, np.array(list(names), dtype=object)), seed)
     except DefinitionError:
-        return trained  # too few did: nothing waits, and each decision says so
-    content = canonical(to_plain(fitted.intensity))
-    return replace(
-        trained, device=with_file(trained.device, HOURS_FILE, content), server=with_file(trained.server, HOURS_FILE, content)
-    )
+        return {}  # too few did: nothing waits, and each decision says so
+    return {HOURS_FILE: canonical(to_plain(fitted.intensity))}

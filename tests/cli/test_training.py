@@ -23,6 +23,7 @@ from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import ReflexArcError
 from reflexarc_core.event import Event
 from reflexarc_models.artifact import Artifact
+from reflexarc_models.train.forms.gates import DEVICE_BYTES_MAX
 from reflexarc_server.app import Server, start_server
 from reflexarc_server.clock import SystemClock
 from reflexarc_server.distribution import Bundle, Distribution
@@ -214,7 +215,10 @@ def test_hours_of_the_week_come_with_the_model_where_a_trigger_waits(server: Ser
     bundle = _load(data, train(data, catalog, END, 1, QUIET, ["purchase_intent"]))
     hours = bundle.live_models["purchase_intent"].hours
     assert hours is not None and len(hours.everybody) == 168 and hours.strength >= 1
-    assert bundle.artifacts["device"]["purchase_intent"].hours == hours
+    device = bundle.artifacts["device"]["purchase_intent"]
+    assert device.hours == hours
+    size = device.evidence["gates"]["size"]  # of all of it: the trees have made room for the hours
+    assert size == {"bytes": device.download_bytes, "limit": DEVICE_BYTES_MAX, "holds": True}
     assert all(model.hours is None for name, model in bundle.live_models.items() if name != "purchase_intent")
     nobody = _load(data, train(data, at_once, END, 1, QUIET, ["purchase_intent"]))
     assert nobody.live_models["purchase_intent"].hours is None

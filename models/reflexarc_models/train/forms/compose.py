@@ -6,7 +6,8 @@ anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +42,8 @@ class TrainSpec:
 
     confidence_min: the model's gate. moments_per_week: score moments to expect, 0 to take the dataset's own
     rate. inputs: features of the dataset to learn from, none for all of them; the others stay beside for what
-    else is to be scored on these rows. device_form: which of the core's DEVICE_FORMS devices get.
+    else is to be scored on these rows. device_form: which of the core's DEVICE_FORMS devices get. beside: files that go into
+    both forms as they are, and count in the size of the download.
     """
 
     model_id: str
@@ -55,6 +57,7 @@ class TrainSpec:
     moments_per_week: float = 0.0
     inputs: tuple[str, ...] = ()
     device_form: str = OBLIVIOUS_INT8
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,21 +102,23 @@ def compose(
     """The whole artifact of one form: tables for the spec's lines, evidence, parity rows."""
     manifest = _manifest(spec, dataset, prepared, form, tables, spec.lines, moment_codes, moments_per_week, evidence)
     bare = assemble(manifest, {MODEL_FILE: form.onnx, PARITY_FILE: b"{}"})
-    return assemble(manifest, {MODEL_FILE: form.onnx, PARITY_FILE: _parity_file(bare, gate_rows)})
+    return assemble(manifest, {**spec.beside, MODEL_FILE: form.onnx, PARITY_FILE: _parity_file(bare, gate_rows)})
 
 
 def with_evidence(artifact: Artifact, evidence: dict[str, Any]) -> Artifact:
     """The same artifact with other evidence (and so another digest)."""
-    manifest = {key: value for key, value in artifact.manifest.items() if key != "files"}
-    payload = {name: artifact.files[name] for name in (MODEL_FILE, PARITY_FILE)}
-    return assemble({**manifest, "evidence": evidence}, payload)
+    return _changed(artifact, {"evidence": evidence}, {})
 
 
 def with_file(artifact: Artifact, name: str, content: bytes, **changes: Any) -> Artifact:
     """The same artifact with one file more, and entries of the manifest changed (and so another digest)."""
+    return _changed(artifact, changes, {name: content})
+
+
+def _changed(artifact: Artifact, entries: Mapping[str, Any], files: Mapping[str, bytes]) -> Artifact:
     manifest = {key: value for key, value in artifact.manifest.items() if key != "files"}
-    payload = {each: artifact.files[each] for each in artifact.files if each != MANIFEST_FILE}
-    return assemble({**manifest, **changes}, {**payload, name: content})
+    payload = {name: content for name, content in artifact.files.items() if name != MANIFEST_FILE}
+    return assemble({**manifest, **entries}, {**payload, **files})
 
 
 def _manifest(

@@ -51,14 +51,15 @@ def train_interest(
     seed: int = 0,
     version: int = 1,
     note: Note = lambda text: None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> TrainedModel | NoData:
     """Train content interest from a log; both forms carry `items.bin`.
 
-    acted: subject -> times (ms) at which the model's triggers fired for it, as for `build_dataset`. Too little to learn
-    from: NoData. Raises ManifestError when a gate refuses the export.
+    acted: subject -> times (ms) at which the model's triggers fired for it, as for `build_dataset`. beside: files that go into
+    both forms as well. Too little to learn from: NoData. Raises ManifestError when a gate refuses the export.
     """
     with one_thread():
-        return _train(catalog, model, log, acted, seed, version, note)
+        return _train(catalog, model, log, acted, seed, version, note, beside or {})
 
 
 def _train(
@@ -69,6 +70,7 @@ def _train(
     seed: int,
     version: int,
     note: Note,
+    beside: Mapping[str, bytes],
 ) -> TrainedModel | NoData:
     started = time.perf_counter()
     interactions = of_history(log)
@@ -89,6 +91,7 @@ def _train(
         seed=seed,
         version=version,
         device_form=model.device_form,
+        beside=beside,
     )
     trained = train_model(spec, dataset)
     if isinstance(trained, NoData):
