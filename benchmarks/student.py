@@ -10,6 +10,7 @@ import datetime
 import os
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def _evaluated(part_of: Callable[[int], tuple[Any, int]], seed: int) -> dict[str
     from reflexarc_models.train.evidence.measures import auc_difference, auc_interval
 
     part, horizon_ms = part_of(seed)
-    found = evaluate(spec_of("churn", seed, horizon_ms), [part], LINES)
+    # All three are live: as if a trigger compared with each of them.
+    found = evaluate(replace(spec_of("churn", seed, horizon_ms), lines=LINES), [part], LINES)
     scores = found.scores
     lines = {}
     for line in LINES:

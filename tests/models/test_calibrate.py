@@ -71,3 +71,20 @@ def test_whoever_imitates_says_what_the_other_says_of_its_rows_and_keeps_its_own
     assert (found.segment_starts, found.segments) == (other.segment_starts, other.segments), (
         "the certificate rests on labels alone"
     )
+
+
+def test_at_a_live_line_whoever_imitates_is_on_the_side_that_the_fewest_rows_are_wrong_on() -> None:
+    """Few far rows over the line draw the average of a code up to it, though most of its rows lie under it."""
+    shown = np.repeat(np.arange(256), 40)
+    grids = np.where(shown < 150, GRID * 6 // 10, GRID * 9 // 10)
+    grids[(shown >= 120) & (shown < 150) & (np.arange(len(shown)) % 3 == 0)] = GRID - 1
+    codes, labels = np.arange(256).tolist(), (np.arange(256) % 2).astype(np.int8)
+    other = calibrate(codes, labels, np.linspace(-4, 4, 256))
+
+    def first_over(lines: tuple[float, ...]) -> int:
+        grid = np.array(calibrate_as(codes, labels, shown.tolist(), grids, other, 256, lines).score_grid)
+        assert (np.diff(grid) >= 0).all() and grid[0] >= 0 and grid[-1] <= GRID
+        return int((grid / GRID > 0.7).argmax())
+
+    assert first_over(()) == 120
+    assert first_over((0.7,)) == first_over((0.5, 0.7, 0.95)) == 150

@@ -5,8 +5,9 @@ Owns the calibration of codes, a sigmoid or a beta curve, and the ranking measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,20 +64,38 @@ def calibrate_as(
     grids: NDArray[np.int64],
     like: Calibration,
     code_count: int,
+    lines: Iterable[float] = (),
 ) -> Calibration:
     """Tables of a model that imitates a calibrated one: a code's score is what that one says of its rows, on average and rising.
 
     codes, labels: of the calibration rows, which give the segments. shown, grids: codes of many rows and the other model's scores
     of them in 1/GRID, no labels. Fitted to the same few labels by itself, it would differ from the other by the luck of two fits.
-    Codes that no row was shown of are between their neighbours.
+    Codes that no row was shown of are between their neighbours. lines: at these, a code lies on the side that leaves the fewest
+    rows on another side than the other model has them; the average alone draws the far ones in.
     """
     from sklearn.isotonic import IsotonicRegression
 
     at = np.asarray(shown)
     curve = IsotonicRegression(out_of_bounds="clip").fit(at, grids / GRID).predict(np.arange(code_count))
     grid = np.maximum.accumulate([floor_to_grid(float(share)) for share in curve])
+    for line in lines:
+        grid = _parted(grid, at, grids / GRID > line, line)
     starts = segment_starts(codes, code_count)
     return Calibration(tuple(int(g) for g in grid), starts, segment_counts(starts, codes, labels.tolist()), like.is_flat)
+
+
+def _parted(grid: NDArray[np.int64], codes: NDArray[Any], is_over: NDArray[np.bool_], line: float) -> NDArray[np.int64]:
+    """The rising `grid` with the codes over `line` from where on the fewest rows are on the wrong side of it."""
+    if is_over.all() or not is_over.any():
+        return grid
+    over, under = (np.bincount(codes[side], minlength=len(grid)) for side in (is_over, ~is_over))
+    # By the first code that is over the line: those over it that lie below, and those under it that do not.
+    wrong = np.append(0, over.cumsum()) + np.append(under[::-1].cumsum()[::-1], 0)
+    now = int(np.searchsorted(grid / GRID, line, side="right"))
+    best = np.flatnonzero(wrong == wrong.min())
+    first = int(best[np.abs(best - now).argmin()])
+    highest = int(np.floor(line * GRID))
+    return np.concatenate([np.minimum(grid[:first], highest), np.maximum(grid[first:], highest + 1)])
 
 
 def fit_beta(logits: NDArray[np.float64], labels: NDArray[np.int8]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

@@ -7,6 +7,7 @@ rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ LOGIT_MAX: Final = 5.0
 LOGIT_BEYOND_MEAN: Final = 3.0
 """Log-odds are imitated up to LOGIT_MAX either way, and where nearly everybody is alike, so far beyond their mean."""
 LEARNING_RATE: Final = 0.5
+REGROW_COUNT: Final = 3
+SWEEP_BETWEEN_COUNT: Final = 3
 SWEEP_COUNT: Final = 30
 SWEEP_RATE: Final = 0.7
 SWEEP_WHOLE_COUNT: Final = 2
@@ -37,6 +40,9 @@ ROWS: Final = 40_000
 SWAP_SHARE: Final = 0.15
 GIVEN_WEIGHT: Final = 3.0
 """A row of a subject there is counts as many mixtures: it is for such rows that the student decides."""
+LINE_WEIGHT: Final = 3.0
+LINE_WIDTH: Final = 0.1
+"""A row on a live line counts so many times more, and less the further its score lies from it: there, decisions flip."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +86,11 @@ def distillation_rows(x: NDArray[np.float64], seed: int) -> tuple[NDArray[np.flo
     return rows, np.repeat([GIVEN_WEIGHT, 1.0], [len(x), count])
 
 
+def near_lines(scores: NDArray[np.float64], lines: Iterable[float]) -> NDArray[np.float64]:
+    """How much more rows of these scores count, for they lie near a live line: 1 far from all of them."""
+    return 1.0 + LINE_WEIGHT * sum((np.exp(-(((scores - line) / LINE_WIDTH) ** 2)) for line in lines), np.zeros(len(scores)))
+
+
 def fit_student(
     x: NDArray[np.float64],
     logits: NDArray[np.float64],
@@ -105,11 +116,14 @@ def fit_student(
     weight /= weight.mean()
     bias = float(np.average(target, weights=weight))
     target = target - bias
-    inputs, places, reached, values = symmetric.boost(
-        np.stack(bins).astype(np.uint8), np.array([len(of_input) for of_input in edges]), weight, target, tree_count, depth,
-        LEARNING_RATE, SPLIT_COUNT_MAX,
-    )  # fmt: skip
+    packed, edge_counts = np.stack(bins).astype(np.uint8), np.array([len(of_input) for of_input in edges])
+    inputs, places, reached, values, known = symmetric.boost(
+        packed, edge_counts, weight, target, tree_count, depth, LEARNING_RATE, SPLIT_COUNT_MAX
+    )
     rest = symmetric.left_over(reached, values, target)
+    for _ in range(REGROW_COUNT):
+        symmetric.sweep(reached, values, rest, weight, SWEEP_BETWEEN_COUNT, SWEEP_RATE, 1.0, False)
+        symmetric.regrow(packed, edge_counts, weight, rest, inputs, places, reached, values, known, SPLIT_COUNT_MAX)
     symmetric.sweep(reached, values, rest, weight, SWEEP_COUNT, SWEEP_RATE, 1.0, False)
     scale = max(float(np.abs(values).max()), 1e-6) / 127.0
     whole = np.round(values / scale)

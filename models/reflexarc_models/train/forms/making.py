@@ -32,7 +32,14 @@ from reflexarc_models.train.fit.forest import HeavyModel
 from reflexarc_models.train.forms import gates, network
 from reflexarc_models.train.forms.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
 from reflexarc_models.train.forms.distill import CODE_COUNT as STUDENT_CODE_COUNT
-from reflexarc_models.train.forms.distill import TREE_COUNT, TREE_COUNT_MIN, distillation_rows, export_student, fit_student
+from reflexarc_models.train.forms.distill import (
+    TREE_COUNT,
+    TREE_COUNT_MIN,
+    distillation_rows,
+    export_student,
+    fit_student,
+    near_lines,
+)
 from reflexarc_models.train.forms.lossless import lossless
 from reflexarc_models.train.rows.dataset import Dataset, thinned
 
@@ -107,6 +114,8 @@ class Forms:
         self, server: Artifact, known: NDArray[np.float64], logits: NDArray[np.float64], counts: NDArray[np.float64]
     ) -> Artifact:
         thresholds = self._heavy.thresholds()
+        scores = np.asarray(self._tables.score_grid)[OnnxRunner(server).codes(known)] / GRID
+        counts = counts * near_lines(scores, self._spec.lines)
         tree_count = TREE_COUNT
         while True:
             student = fit_student(known, logits, thresholds, tree_count, counts=counts)
@@ -138,7 +147,7 @@ class Forms:
         runner = OnnxRunner(bare)
         tables = calibrate_as(
             runner.codes(x[parts.calibration]), self._dataset.y[parts.calibration],
-            runner.codes(x[self._shown]), self._scores_shown, self._tables, form.code_count,
+            runner.codes(x[self._shown]), self._scores_shown, self._tables, form.code_count, self._spec.lines,
         )  # fmt: skip
         return self._composed(form, tables, runner, rows, {"parity_diff_max": 0.0})
 

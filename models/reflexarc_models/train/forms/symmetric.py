@@ -16,37 +16,72 @@ from reflexarc_models.forest_walk import compiled
 
 @compiled()
 def boost(bins, edge_counts, weight, target, tree_count, depth, rate, split_count_max):  # type: ignore[no-untyped-def]
-    """(input of each split [T, depth], its edge [T, depth], leaf of each row uint8 [T, n], leaf values [T, 2^depth]).
+    """(input of each split [T, depth], its edge [T, depth], leaf of each row uint8 [T, n], leaf values [T, 2^depth], which
+    splits there are [F, edges]).
 
     bins: uint8 [F, n]. edge_counts: int64 [F]. Each level takes the split that most reduces the weighted squared error when
     all leaves split on it; past `split_count_max` distinct ones, trees share the splits there are. depth: at most 8.
     """
-    row_count = bins.shape[1]
     rest = target.copy()
     known = np.zeros((len(edge_counts), edge_counts.max()), dtype=np.bool_)
-    distinct = 0
     inputs = np.zeros((tree_count, depth), dtype=np.int64)
     edges = np.zeros((tree_count, depth), dtype=np.int64)
-    reached = np.zeros((tree_count, row_count), dtype=np.uint8)
+    reached = np.zeros((tree_count, bins.shape[1]), dtype=np.uint8)
     values = np.zeros((tree_count, 1 << depth))
     for tree in range(tree_count):
-        leaf = reached[tree]
-        for level in range(depth):
-            place, edge = best_split(bins, edge_counts, rest, weight, leaf, 1 << level, known, distinct >= split_count_max)
-            inputs[tree, level], edges[tree, level] = place, edge
-            if not known[place, edge]:
-                known[place, edge] = True
-                distinct += 1
-            of_input = bins[place]
-            for i in range(row_count):
-                if of_input[i] > edge:
-                    leaf[i] |= 1 << level
-        leaf_means(leaf, rest, weight, values[tree])
-        for k in range(1 << depth):
-            values[tree, k] *= rate
-        for i in range(row_count):
-            rest[i] -= values[tree, leaf[i]]
-    return inputs, edges, reached, values
+        grow(bins, edge_counts, rest, weight, inputs[tree], edges[tree], reached[tree], known, split_count_max)
+        leaf_means(reached[tree], rest, weight, values[tree])
+        values[tree] *= rate
+        take_out(rest, reached[tree], values[tree])
+    return inputs, edges, reached, values, known
+
+
+@compiled()
+def regrow(bins, edge_counts, weight, rest, inputs, edges, reached, values, known, split_count_max):  # type: ignore[no-untyped-def]
+    """Each tree once more on what all the others leave, and kept where that leaves less. What `boost` gave is changed, and rest.
+
+    The first trees were grown before the others were there: on all of the target, coarsely.
+    """
+    place, edge = np.zeros_like(inputs[0]), np.zeros_like(edges[0])
+    leaf, means = np.zeros_like(reached[0]), np.zeros_like(values[0])
+    for tree in range(len(reached)):
+        take_out(rest, reached[tree], -values[tree])
+        grow(bins, edge_counts, rest, weight, place, edge, leaf, known, split_count_max)
+        leaf_means(leaf, rest, weight, means)
+        if squared(rest, leaf, means, weight) < squared(rest, reached[tree], values[tree], weight):
+            inputs[tree], edges[tree], reached[tree], values[tree] = place, edge, leaf, means
+        take_out(rest, reached[tree], values[tree])
+
+
+@compiled()
+def grow(bins, edge_counts, rest, weight, inputs, edges, leaf, known, split_count_max):  # type: ignore[no-untyped-def]
+    """One tree on `rest`: its splits into `inputs` and `edges`, the leaf of each row into `leaf`; new splits into `known`."""
+    leaf[:] = 0
+    for level in range(len(inputs)):
+        place, edge = best_split(bins, edge_counts, rest, weight, leaf, 1 << level, known, known.sum() >= split_count_max)
+        inputs[level], edges[level] = place, edge
+        known[place, edge] = True
+        of_input = bins[place]
+        for i in range(len(leaf)):
+            if of_input[i] > edge:
+                leaf[i] |= 1 << level
+
+
+@compiled()
+def take_out(rest, leaf, values):  # type: ignore[no-untyped-def]
+    """What a tree says of each row, out of what is left."""
+    for i in range(len(rest)):
+        rest[i] -= values[leaf[i]]
+
+
+@compiled()
+def squared(rest, leaf, values, weight):  # type: ignore[no-untyped-def]
+    """Weighted squared error that a tree would leave."""
+    total = 0.0
+    for i in range(len(rest)):
+        gap = rest[i] - values[leaf[i]]
+        total += weight[i] * gap * gap
+    return total
 
 
 @compiled()
