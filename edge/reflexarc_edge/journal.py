@@ -26,6 +26,7 @@ from zlib import crc32
 from reflexarc_core.errors import StorageError
 
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SEGMENT_BYTES_MIN: Final = 64 * 1024
 OWN_BYTES: Final = 4096
 WIPE_BYTES: Final = 64 * 1024
 _MARK: Final = 0xA7D1
@@ -71,8 +72,8 @@ class Journal:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             held = os.fstat(self._descriptor).st_size
-            self.is_new: Final = not _is_sound(held)
-            size = held if _is_sound(held) else OWN_BYTES + 2 * segment_bytes
+            self.is_new: Final = not _is_sound(held, min(segment_bytes, SEGMENT_BYTES_MIN))
+            size = OWN_BYTES + 2 * segment_bytes if self.is_new else held
             if held < size:
                 allocate(self._descriptor, size)
             # Every page is touched now: the first write into one would otherwise cost its caller a page fault.
@@ -358,8 +359,9 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _is_sound(size: int) -> bool:
-    return size > OWN_BYTES + 2 * HEADER_BYTES and (size - OWN_BYTES) % 2 == 0
+def _is_sound(size: int, segment_bytes_min: int) -> bool:
+    """Whether a journal was ever made this large: one that was cut off may leave segments that no event has room in."""
+    return size >= OWN_BYTES + 2 * segment_bytes_min and (size - OWN_BYTES) % 2 == 0
 
 
 def _check(first_seq: int, count: int, payload: bytes) -> int:

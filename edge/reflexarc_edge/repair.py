@@ -23,9 +23,9 @@ from reflexarc_edge.codec import decode, encode, unpack
 from reflexarc_edge.entry import last_number
 from reflexarc_edge.inherited import renew
 from reflexarc_edge.journal import sync_file, sync_folder
-from reflexarc_edge.schema import TABLE_NAMES
+from reflexarc_edge.schema import TABLE_NAMES, StoreDamagedError
 from reflexarc_edge.seal import Open, Seal, check_key
-from reflexarc_edge.store import FILE, Connect, Store, StoreDamagedError, connect
+from reflexarc_edge.store import FILE, Connect, Store, connect
 from reflexarc_edge.upkeep import LOSS_KIND, SET_ASIDE, runs
 from reflexarc_edge.wal_owner import wal_is_anothers
 

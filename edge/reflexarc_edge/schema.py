@@ -1,7 +1,8 @@
 """The store's tables and how an older store becomes a new one.
 
-Owns every CREATE statement. A fresh store is made with plain SQL; sqlite-utils runs the migrations of an older
-one, each recorded in the transaction it runs in, so it is only imported when there is something to migrate.
+Owns every CREATE statement, and what is looked at of a store before anybody relies on it. A fresh store is made with plain
+SQL; sqlite-utils runs the migrations of an older one, each recorded in the transaction it runs in, so it is only imported when
+there is something to migrate.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ COLUMNS: Final = {
 TABLE_NAMES: Final = tuple(COLUMNS)
 
 
+class StoreDamagedError(StorageError):
+    """The file is not what it was: it has to be set aside and what is left of it taken over."""
+
+
 def prepare(connection: Any, path: str) -> None:
     """Create the tables, or bring an older store to this version. Raises StorageError for a newer one."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -108,3 +113,25 @@ def _migrate(path: str) -> None:
 
 def _create(table: str) -> str:
     return next(statement for statement in TABLES.split(";") if statement.strip().startswith(f"CREATE TABLE {table} "))
+
+
+def check(connection: Any, path: str, *, is_cut_off: bool) -> None:
+    """Raises StoreDamagedError, or the library's own error, where a store is not as it was made.
+
+    is_cut_off: the file ended within a page before it was opened. What a page lacks at its end reads as zeros: rows that
+    nothing misses, for SQLite does not look at their order while it reads.
+    """
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+    missing = sorted(set(TABLE_NAMES) - names)
+    if missing:
+        raise StoreDamagedError(f"{path} lacks the table {missing[0]}")
+    for table, columns in COLUMNS.items():
+        if [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()] != columns:
+            raise StoreDamagedError(f"the table {table} of {path} has other columns")
+    # What every start needs: where a page of it has rotted, it is known now.
+    for table in ("meta", "catalogs", "pending", "taken", "erased"):
+        connection.execute(f"SELECT * FROM {table}").fetchall()
+    for end in ("min", "max"):
+        connection.execute(f"SELECT {end}(seq) FROM log").fetchall()
+    if is_cut_off and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise StoreDamagedError(f"{path} ends in the middle of a page")

@@ -24,8 +24,9 @@ from reflexarc_edge.entry import NORMAL, Entry, Taken, pack_part, part_payload, 
 from reflexarc_edge.journal import Frame
 from reflexarc_edge.leftover import OfFrame, gap, left_in, open_journal
 from reflexarc_edge.repair import Identity, explain_tail, identity_of, open_store
+from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Seal
-from reflexarc_edge.store import Connect, Store, StoreDamagedError, StoreFullError
+from reflexarc_edge.store import Connect, Store, StoreFullError
 from reflexarc_edge.upkeep import LOSS_KIND, Bounds, Upkeep
 
 THREAD_PREFIX: Final = "reflexarc-"

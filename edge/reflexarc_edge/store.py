@@ -20,6 +20,7 @@ from reflexarc_edge import schema
 from reflexarc_edge.codec import checksum, pack, pack_state, unpack, unpack_state
 from reflexarc_edge.entry import DECISION_KIND, Entry, Taken
 from reflexarc_edge.journal import sync_file
+from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Open, Seal, check_key
 
 BATCH_ROWS: Final = 1_000
@@ -42,10 +43,6 @@ _PRAGMAS: Final = (
     "checkpoint_fullfsync=ON",
 )
 _INSERT: Final = "INSERT INTO log (seq, kind, decision_id, body, crc, priority) VALUES (?, ?, ?, ?, ?, ?)"
-
-
-class StoreDamagedError(StorageError):
-    """The file is not what it was: it has to be set aside and what is left of it taken over."""
 
 
 class StoreFullError(StorageError):
@@ -84,6 +81,7 @@ class Store:
         try:
             # Whoever opens a link, or a file that anybody can read, has lost already: the file is made for us alone.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            is_cut_off = self.path.stat().st_size % schema.PAGE_BYTES != 0
             self._db = connect(str(self.path))
         except (sqlite3.Error, OSError) as error:
             raise storage_error(error, self.path) from None
@@ -91,7 +89,7 @@ class Store:
             schema.prepare(self._db, str(self.path))
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
-            self._check_tables()
+            schema.check(self._db, str(self.path), is_cut_off=is_cut_off)
             self.last_seq: int = self._newest()
             self._check_key()
         except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -400,20 +398,6 @@ class Store:
             # A number that was never given out is a rotten one, and would hide everything the journal holds.
             raise StoreDamagedError(f"{self.path} holds a record that was never written")
         return newest
-
-    def _check_tables(self) -> None:
-        names = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
-        missing = sorted(set(schema.TABLE_NAMES) - names)
-        if missing:
-            raise StoreDamagedError(f"{self.path} lacks the table {missing[0]}")
-        for table, columns in schema.COLUMNS.items():
-            if [row[1] for row in self._db.execute(f"PRAGMA table_info({table})").fetchall()] != columns:
-                raise StoreDamagedError(f"the table {table} of {self.path} has other columns")
-        # What every start needs: where a page of it has rotted, it is known now.
-        for table in ("meta", "catalogs", "pending", "taken", "erased"):
-            self._db.execute(f"SELECT * FROM {table}").fetchall()
-        for end in ("min", "max"):
-            self._db.execute(f"SELECT {end}(seq) FROM log").fetchall()
 
     def _check_key(self) -> None:
         row = self._db.execute("SELECT value FROM meta WHERE name = 'key'").fetchone()

@@ -17,7 +17,7 @@ from typing import Any, Final
 from reflexarc_core.errors import DefinitionError, StorageError
 from reflexarc_core.record import KIND_OF, LossOutput
 from reflexarc_edge.codec import decode, encode
-from reflexarc_edge.journal import SEGMENT_BYTES, allocate
+from reflexarc_edge.journal import SEGMENT_BYTES, SEGMENT_BYTES_MIN, allocate
 from reflexarc_edge.store import FILE, Store
 
 LOSS_KIND: Final = KIND_OF[LossOutput]
@@ -30,7 +30,6 @@ LOSSES_MAX: Final = 450
 FREE_PAGES_MAX: Final = 256
 GIVEN_BACK_AT_ONCE: Final = 16
 MIN_BYTES: Final = 1024 * 1024
-SEGMENT_BYTES_MIN: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,16 @@ def test_a_journal_cut_short_is_made_whole_again(tmp_path: Path) -> None:
     assert reopened(tmp_path / "journal", 0) == [Frame(1, 1, b"kept")]
 
 
+def test_a_journal_cut_to_less_than_any_ever_was_has_room_again(tmp_path: Path) -> None:
+    """Half of what is left would be a segment, and nothing a segment could hold would ever fit in."""
+    Journal(tmp_path / "journal", SEGMENT).close()
+    with (tmp_path / "journal").open("r+b") as file:
+        file.truncate(OWN_BYTES + 100)
+    journal = Journal(tmp_path / "journal", SEGMENT)
+    assert journal.is_new and journal.append(1, 1, b"x" * (SEGMENT - HEADER_BYTES))
+    journal.close()
+
+
 def test_a_frame_carries_what_belongs_to_its_first_record() -> None:
     parts = list(parts_of(5, payload_of([(1, b"event"), (2, b"scores")], LOW, Taken("j", 9))))
     assert [(p.seq, p.kind, p.body, p.priority, p.taken) for p in parts] == [

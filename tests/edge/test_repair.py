@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput, TickInput
 from reflexarc_edge.log import Log
+from reflexarc_edge.schema import PAGE_BYTES, StoreDamagedError
 from reflexarc_edge.seal import Sealed
-from reflexarc_edge.store import StoreDamagedError
 from reflexarc_edge.upload import upload_batch
 from tests.edge.kit import NOW
 
@@ -52,6 +54,26 @@ def test_a_database_that_is_gone_begins_a_numbering_of_its_own_and_says_so(tmp_p
     assert log.incarnation != incarnation, "its numbers would be taken for those the server has"
     assert any("gone" in note for note in log.spool.repair.notes)
     log.close()
+
+
+def test_a_database_that_ends_within_a_page_misses_no_record_unsaid(tmp_path: Path) -> None:
+    """What a page lacks reads as zeros, which SQLite takes for rows; a write-ahead log in use keeps it from seeing the end."""
+    log = filled(tmp_path / "sound", 500)
+    log.spool.store.checkpoint(force=True)
+    log.append([TickInput(NOW)])
+    log.drain()
+    shutil.copytree(tmp_path / "sound", tmp_path / "killed")
+    log.close()
+    pages = (tmp_path / "killed" / "store.db").stat().st_size // PAGE_BYTES
+    for cut in [page * PAGE_BYTES + part for page in range(1, pages) for part in (200, 2_000, 4_000)]:
+        shutil.copytree(tmp_path / "killed", tmp_path / str(cut))
+        os.truncate(tmp_path / str(cut) / "store.db", cut)
+        log = Log(tmp_path / str(cut))
+        named = numbers(log)
+        losses = [record for _, record in log.records(0) if isinstance(record, LossOutput)]
+        explained = {number for loss in losses for number in range(loss.first_seq, loss.last_seq + 1)}
+        assert set(range(1, 502)) <= named.keys() | explained or log.spool.repair.notes, cut
+        log.close()
 
 
 def test_the_oldest_records_are_explained_as_well(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput
 from reflexarc_edge.journal import Frame
 from reflexarc_edge.repair import Identity
+from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Seal
-from reflexarc_edge.store import StoreDamagedError
 from reflexarc_edge.upkeep import LOSS_KIND, SET_ASIDE
 
 T = TypeVar("T")

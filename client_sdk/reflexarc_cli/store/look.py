@@ -18,8 +18,9 @@ from reflexarc_cli.store.place import check_seal, owner_of, read_key, seal_of
 from reflexarc_core.errors import StorageError
 from reflexarc_edge import schema
 from reflexarc_edge.codec import unpack, unpack_state
+from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Open, Seal
-from reflexarc_edge.store import BATCH_ROWS, FILE, WAL, StoreDamagedError, storage_error
+from reflexarc_edge.store import BATCH_ROWS, FILE, WAL, storage_error
 
 T = TypeVar("T")
 

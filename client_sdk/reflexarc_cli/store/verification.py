@@ -32,8 +32,8 @@ from reflexarc_edge.entry import DECISION_KIND, parts_of
 from reflexarc_edge.journal import Frame
 from reflexarc_edge.log import CAPTURE_PLACE
 from reflexarc_edge.repair import IDENTITY_FILE, REPAIR, Identity
+from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Open, Seal
-from reflexarc_edge.store import StoreDamagedError
 from reflexarc_edge.upkeep import SET_ASIDE
 
 T = TypeVar("T")
