@@ -30,6 +30,8 @@ LOSSES_MAX: Final = 450
 FREE_PAGES_MAX: Final = 256
 GIVEN_BACK_AT_ONCE: Final = 16
 MIN_BYTES: Final = 1024 * 1024
+SEGMENT_SHARE: Final = 32
+"""A segment of the journal is this part of the bound, within SEGMENT_BYTES_MIN and SEGMENT_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Bounds:
         """Size of one of the journal's two segments. What they hold comes into the store at once where its bound is checked,
         on top of what no eviction frees: so in a small store they are small.
         """
-        return max(SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, self.bytes_max // 32))
+        return max(SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, self.bytes_max // SEGMENT_SHARE))
 
     @property
     def wal_bytes(self) -> int:

@@ -60,7 +60,7 @@ def test_a_student_whose_leaves_are_not_int8_is_not_exported() -> None:
     student = Student(
         features=np.array([0], np.uint8), thresholds=np.array([1.0], np.float32),
         splits=np.zeros((1, 1), np.int64), leaves=np.array([[0.5, 1.5]], np.float32),  # type: ignore[arg-type]
-        offset=0, step=1, scale=1.0, bias=0.0,
+        offset=0, step=1, code_count=256, scale=1.0, bias=0.0,
     )  # fmt: skip
     with pytest.raises(ManifestError):
         export_student(student, 1)
@@ -71,7 +71,7 @@ def test_a_hand_made_forest() -> None:
     student = Student(
         features=np.array([0, 1], np.uint8), thresholds=np.array([1.0, 5.0], np.float32),
         splits=np.array([[0, 1], [1, 0]]), leaves=np.array([[1, 2, 4, 8], [10, 20, 30, 40]], np.int8),
-        offset=-11, step=2, scale=1.0, bias=0.0,
+        offset=-11, step=2, code_count=256, scale=1.0, bias=0.0,
     )  # fmt: skip
     walk = ObliviousWalk(export_student(student, 2), 2)
     # leaf index: bit 0 the first split of the tree, bit 1 the second

@@ -18,6 +18,7 @@ from reflexarc_edge.owners import CAPTURES, OWNER_LOCK
 from reflexarc_edge.repair import REPAIR, Identity, read_identity
 from reflexarc_edge.seal import KEY_BYTES, Open, Seal, Sealed, check_key
 from reflexarc_edge.store import FILE
+from reflexarc_edge.upkeep import SEGMENT_SHARE
 
 JOURNAL: Final = "journal"
 BUNDLES: Final = "bundles"
@@ -89,9 +90,11 @@ def bounded_bytes(files: dict[str, int]) -> int:
 
 
 def bound_by_journal(files: dict[str, int]) -> int | None:
-    """The bound in bytes the store was made with, as far as its journal's size shows it; None for 64 MiB and more."""
+    """The bound in bytes the store was made with, as far as its journal's size shows it: 2 MiB for less as well, None for 128 MiB
+    and more.
+    """
     segment = (files.get(JOURNAL, 0) - OWN_BYTES) // 2
-    return segment * 16 if 0 < segment < SEGMENT_BYTES else None
+    return segment * SEGMENT_SHARE if 0 < segment < SEGMENT_BYTES else None
 
 
 def journals_of_others(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from reflexarc_models import walk
 from reflexarc_models.onnx_tensors import INT8, initializers
 from reflexarc_models.train.forms import symmetric
 
-CODE_COUNT: Final = 256
+CODE_COUNT_MAX: Final = 256
 TREE_COUNT: Final = 52
 TREE_COUNT_MIN: Final = 20
 """Fewer are not tried, however much room the rest of an artifact takes: its size gate then says that it does not hold."""
@@ -30,7 +30,7 @@ LOGIT_MAX: Final = 5.0
 LOGIT_BEYOND_MEAN: Final = 3.0
 """Log-odds are imitated up to LOGIT_MAX either way, and where nearly everybody is alike, so far beyond their mean."""
 LEARNING_RATE: Final = 0.5
-REGROW_COUNT: Final = 3
+REGROW_COUNT: Final = 6
 SWEEP_BETWEEN_COUNT: Final = 3
 SWEEP_COUNT: Final = 30
 SWEEP_RATE: Final = 0.7
@@ -47,7 +47,7 @@ LINE_WIDTH: Final = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Student:
-    """Symmetric trees in integers. code = clamp((offset + sum of leaves) // step, 0, CODE_COUNT - 1).
+    """Symmetric trees in integers. code = clamp((offset + sum of leaves) // step, 0, code_count - 1).
 
     features, thresholds: the distinct splits. splits: [T, depth] numbers of these. leaves: int8 [T, 2^depth].
     scale: log-odds per unit of leaf; bias: log-odds of a leaf sum of 0.
@@ -59,6 +59,7 @@ class Student:
     leaves: NDArray[np.int8]
     offset: int
     step: int
+    code_count: int
     scale: float
     bias: float
 
@@ -132,6 +133,7 @@ def fit_student(
     leaves = whole.astype(np.int8)
     total = np.sum([of_tree[leaf] for of_tree, leaf in zip(leaves.astype(np.int64), reached, strict=True)], axis=0)
     low, high = int(total.min()), int(total.max())
+    step = max(1, -(-(high - low + 1) // CODE_COUNT_MAX))
     used: dict[tuple[int, int], int] = {}
     splits = np.array([
         [used.setdefault((int(place), int(edge)), len(used)) for place, edge in zip(of_tree, of_edge, strict=True)]
@@ -143,7 +145,8 @@ def fit_student(
         splits=splits,
         leaves=leaves,
         offset=-low,
-        step=max(1, -(-(high - low + 1) // CODE_COUNT)),
+        step=step,
+        code_count=(high - low) // step + 1,  # each of them has a score in the download
         scale=scale,
         bias=bias,
     )
@@ -183,7 +186,7 @@ def export_student(student: Student, input_count: int) -> bytes:
         walk.LEAF: student.leaves.reshape(-1),
         walk.OFFSET: np.array([student.offset], dtype=np.int32),
         walk.STEP: np.array([student.step], dtype=np.int32),
-        walk.TOP: np.array([CODE_COUNT - 1], dtype=np.int32),
+        walk.TOP: np.array([student.code_count - 1], dtype=np.int32),
         "w": (1 << np.arange(depth)).astype(np.int32),
         "z": np.zeros(1, dtype=np.int32),
         "r": np.array([-1, tree_count, depth], dtype=np.int64),

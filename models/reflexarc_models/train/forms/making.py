@@ -31,7 +31,6 @@ from reflexarc_models.train.fit.forest import CODE_COUNT as HEAVY_CODE_COUNT
 from reflexarc_models.train.fit.forest import HeavyModel
 from reflexarc_models.train.forms import gates, network
 from reflexarc_models.train.forms.compose import Form, Prepared, TrainSpec, compose, draft, with_evidence
-from reflexarc_models.train.forms.distill import CODE_COUNT as STUDENT_CODE_COUNT
 from reflexarc_models.train.forms.distill import (
     TREE_COUNT,
     TREE_COUNT_MIN,
@@ -121,7 +120,7 @@ class Forms:
             student = fit_student(known, logits, thresholds, tree_count, counts=counts)
             splits = [(int(place), float(edge)) for place, edge in zip(student.features, student.thresholds, strict=True)]
             onnx = export_student(student, len(self._prepared.inputs))
-            form = Form(OBLIVIOUS_INT8, onnx, STUDENT_CODE_COUNT, None)
+            form = Form(OBLIVIOUS_INT8, onnx, student.code_count, None)
             device = self._measured(self._student(form, splits), server, is_int8=True)
             over = device.download_bytes - gates.DEVICE_BYTES_MAX
             if over <= 0 or tree_count == TREE_COUNT_MIN:
