@@ -25,10 +25,14 @@ def open_journal(folder: Path, bounds: Bounds, store: Store, found: Repair) -> t
     store's journal is set aside. Raises StorageError.
     """
     journal = Journal(folder / "journal", bounds.segment_bytes)
-    owner = journal.owner
-    writer = None if owner is None else Identity(*owner)
-    had_journal = (folder / IDENTITY_FILE).exists()  # a store of the first version has neither
-    identity = identity_of(folder, store, writer)
+    try:
+        owner = journal.owner
+        writer = None if owner is None else Identity(*owner)
+        had_journal = (folder / IDENTITY_FILE).exists()  # a store of the first version has neither
+        identity = identity_of(folder, store, writer)
+    except BaseException:
+        journal.close()
+        raise
     if writer is not None and writer.installation != identity.installation:
         journal.close()
         set_aside(folder, [journal.path.name], found)

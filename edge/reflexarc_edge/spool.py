@@ -53,23 +53,27 @@ class Spool:
         self.lock: Final = threading.Lock()
         self._seal = seal
         self._connect = connect
-        self.store, self.repair = open_store(folder, seal, connect)
-        self._journal, self.identity, writer = open_journal(folder, bounds, self.store, self.repair)
         self.state_lost = False
         """The store lost something it had: the next snapshot has to hold every subject."""
-        self.upkeep = Upkeep(self.store, bounds)
-        entries, self.damage_count = left_in(self._journal, self.store.last_seq, writer, of_frame, self.repair)
-        if entries:
-            self.store.insert(entries)
-        # Also when the journal held nothing more: whoever drained it may have been killed before it synced.
-        self.store.sync_to_disk()
-        self._journal.clear()
-        self.recovered_count: Final = len(entries)
-        # Drawn anew at every start: a copy of this store goes on with the same numbers, and must not make the same ids of them.
-        self.scope: Final = Identity(self.identity.installation, secrets.token_hex(16))
-        """Whose the journal is, and what ids of events in it are derived from; a repair or a new numbering leaves it alone."""
-        self._journal.owner = (self.scope.installation, self.scope.incarnation)
-        self._journal.sync()
+        with contextlib.ExitStack() as failing:  # a host tries again until there is room: nothing stays open
+            self.store, self.repair = open_store(folder, seal, connect)
+            failing.callback(self.store.close)
+            self._journal, self.identity, writer = open_journal(folder, bounds, self.store, self.repair)
+            failing.callback(self._journal.close)
+            self.upkeep = Upkeep(self.store, bounds)
+            entries, self.damage_count = left_in(self._journal, self.store.last_seq, writer, of_frame, self.repair)
+            if entries:
+                self.store.insert(entries)
+            # Also when the journal held nothing more: whoever drained it may have been killed before it synced.
+            self.store.sync_to_disk()
+            self._journal.clear()
+            self.recovered_count: Final = len(entries)
+            # Drawn anew at every start: a copy of this store goes on with the same numbers, and must make no same ids of them.
+            self.scope: Final = Identity(self.identity.installation, secrets.token_hex(16))
+            """Whose the journal is, and what ids of events in it come from; a repair or a new numbering leaves it alone."""
+            self._journal.owner = (self.scope.installation, self.scope.incarnation)
+            self._journal.sync()
+            failing.pop_all()
         self.seq = self.store.last_seq
         self.durable_seq = self.seq
         """Number up to which records outlive a power cut."""

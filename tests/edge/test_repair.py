@@ -15,6 +15,7 @@ from reflexarc_core.record import LossOutput, TickInput
 from reflexarc_edge.log import Log
 from reflexarc_edge.schema import PAGE_BYTES, StoreDamagedError
 from reflexarc_edge.seal import Sealed
+from reflexarc_edge.store import Store
 from reflexarc_edge.upload import upload_batch
 from tests.edge.kit import NOW
 
@@ -74,6 +75,29 @@ def test_a_database_that_ends_within_a_page_misses_no_record_unsaid(tmp_path: Pa
         explained = {number for loss in losses for number in range(loss.first_seq, loss.last_seq + 1)}
         assert set(range(1, 502)) <= named.keys() | explained or log.spool.repair.notes, cut
         log.close()
+
+
+def test_a_store_that_does_not_open_for_want_of_room_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host tries again until there is room."""
+    log = filled(tmp_path / "live", 100)
+    with log.spool.store.lock:  # what comes now is in the journal only
+        log.append([TickInput(NOW)])
+        shutil.copytree(tmp_path / "live", tmp_path / "killed")
+    log.close()
+
+    def full(store: Store, entries: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "insert", full)
+        open_before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            with pytest.raises(StorageError, match="full"):
+                Log(tmp_path / "killed")
+        assert len(os.listdir("/proc/self/fd")) == open_before
+    log = Log(tmp_path / "killed")
+    assert len(numbers(log)) == 101
+    log.close()
 
 
 def test_the_oldest_records_are_explained_as_well(tmp_path: Path) -> None:

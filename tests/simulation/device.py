@@ -142,6 +142,7 @@ class SimulatedDevice:
         self.end_sibling()
         if client is not None and client._at.device is not None:
             log = client.log
+            client._at.device._adoption.close()
             log.spool.store.close()
             log.spool._journal.close()
             let_go(log._owner)

@@ -30,7 +30,7 @@ LOGIT_MAX: Final = 5.0
 LOGIT_BEYOND_MEAN: Final = 3.0
 """Log-odds are imitated up to LOGIT_MAX either way, and where nearly everybody is alike, so far beyond their mean."""
 LEARNING_RATE: Final = 0.5
-REGROW_COUNT: Final = 6
+REGROW_COUNT: Final = 3
 SWEEP_BETWEEN_COUNT: Final = 3
 SWEEP_COUNT: Final = 30
 SWEEP_RATE: Final = 0.7
