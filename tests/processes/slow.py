@@ -11,13 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-from reflexarc import Client
+from reflexarc import Client, Config
+
+LARGE = {"store_bytes_max": 2**31, "store_rows_max": 10_000_000}
+"""Nothing is given up, however many wait: a million do not fit into what a store may take by default."""
 
 
 def run(folder: Path, server: str, count: int) -> None:
     errors: list[str] = []
     client = Client(
-        folder / "store", catalog=folder / "catalog.json", server=server, insecure=True,
+        folder / "store", catalog=folder / "catalog.json", server=server, config=Config(insecure=True, **LARGE),
         on_error=lambda error: errors.append(repr(error)),
     )  # fmt: skip
     assert client.wait_online(timeout_s=20.0)
