@@ -20,6 +20,7 @@ from reflexarc_core.feature import Contribution, FeatureDefinition, Layout
 from reflexarc_core.model import Label, ModelDefinition
 from reflexarc_edge.codec import pack, unpack
 from reflexarc_models.train.rows import history as history_module
+from reflexarc_models.train.rows import log_columns
 from reflexarc_models.train.rows.history import fold_at, history
 from reflexarc_models.train.rows.log_columns import Choices, Columns, features_behind_events, history_of, in_parts
 
@@ -112,9 +113,13 @@ def assert_same_bits(one: NDArray[np.float64], other: NDArray[np.float64]) -> No
     assert same.all(), f"{(~same).sum()} of {same.size} values differ"
 
 
+@pytest.mark.parametrize("at_once", [40, 65_536])
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_columns_events_and_device_are_equal_to_the_bit(seed: int, shuffled: bool) -> None:
+def test_columns_events_and_device_are_equal_to_the_bit(
+    seed: int, shuffled: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_columns, "FOLDED_AT_ONCE", at_once)
     draw = random.Random(seed)
     features = definitions(draw)
     layout = Layout(list(features.values()))

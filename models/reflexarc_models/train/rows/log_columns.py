@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -20,6 +20,9 @@ from reflexarc_core.errors import DefinitionError
 from reflexarc_core.event import Value
 from reflexarc_core.feature import Contribution, Layout, key_hash
 from reflexarc_models.train.rows.history import History, fold_at
+
+FOLDED_AT_ONCE: Final = 65_536
+"""Events, of whole subjects: their columns and features take a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +79,22 @@ def history_of(layout: Layout, log: Columns) -> tuple[History, NDArray[np.int64]
     event are left out. It names no items: content interest is trained on events. Raises DefinitionError for a property that
     a feature cannot take from its column.
     """
-    nows = np.asarray(log.nows)
-    subjects = np.asarray(log.subjects, dtype=np.int64)
-    order, starts, at, is_in_order = _by_subject(subjects, nows, len(log.subject_names))
-    if not is_in_order:
-        order = order[np.lexsort((at, subjects[order]))]
-        at = nows[order]
-    held, names = np.flatnonzero(np.diff(starts)), tuple(log.subject_names)
+    order, starts, nows = _by_subject(log)
+    return _history(layout, log, _Adding(log), order, starts, nows, tuple(log.subject_names)), order
+
+
+def _history(
+    layout: Layout,
+    log: Columns,
+    adding: _Adding,
+    order: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    nows: NDArray[np.int64],
+    names: tuple[str, ...],
+) -> History:
+    """The events at these places by subject. starts: int64 [s + 1], of each subject that `names` has; nows: in this order."""
+    held = np.flatnonzero(np.diff(starts))
     types = np.asarray(log.types)[order]
-    adding = _Adding(log, types, order)
     found: dict[tuple[Contribution, bool], tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
     contributions = []
     for slot in layout.slots:
@@ -92,24 +102,21 @@ def history_of(layout: Layout, log: Columns) -> tuple[History, NDArray[np.int64]
         for contribution in slot.definition.of:
             key = _key(contribution, slot.kind)
             if key not in found:
-                found[key] = adding.added(slot.kind, contribution)
+                found[key] = adding.added(slot.kind, contribution, types, order)
             parts.append(found[key])
         contributions.append(parts[0] if len(parts) == 1 else _merged(parts))
-    return (
-        History(
-            subjects=names if len(held) == len(names) else tuple(names[s] for s in held.tolist()),
-            starts=np.append(starts[held], len(order)).astype(np.int64),
-            times=at if log.times is log.nows else np.asarray(log.times)[order],
-            nows=at,
-            types=types.astype(np.int32),
-            type_names=log.type_names,
-            contributions=tuple(contributions),
-            layout=layout,
-            item_ids=(),
-            items=np.full(len(order), -1, dtype=np.int32),
-            item_weights=np.zeros(len(order), dtype=np.float32),
-        ),
-        order,
+    return History(
+        subjects=names if len(held) == len(names) else tuple(names[s] for s in held.tolist()),
+        starts=np.append(starts[held], len(order)).astype(np.int64),
+        times=nows if log.times is log.nows else np.asarray(log.times)[order],
+        nows=nows,
+        types=types.astype(np.int32),
+        type_names=log.type_names,
+        contributions=tuple(contributions),
+        layout=layout,
+        item_ids=(),
+        items=np.full(len(order), -1, dtype=np.int32),
+        item_weights=np.zeros(len(order), dtype=np.float32),
     )
 
 
@@ -130,33 +137,50 @@ def features_behind_events(layout: Layout, log: Columns, part_count: int = 1) ->
     The features of a moment see the events up to and including the one it stands behind, never a later one.
     """
     for columns, places in in_parts(log, part_count) if part_count > 1 else [(log, None)]:
-        by_subject, order = history_of(layout, columns)
-        rows = fold_at(by_subject, by_subject.starts, by_subject.nows, np.arange(len(order)))
+        order, rows = _behind_every_event(layout, columns)
         yield (order if places is None else places[order]), rows
 
 
+def _behind_every_event(layout: Layout, log: Columns) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(places of the events by subject, float64 [n, features] right behind each), folded some subjects at a time: what lies
+    between the columns and the features stays in the processor's cache.
+    """
+    order, starts, nows = _by_subject(log)
+    adding, names = _Adding(log), tuple(log.subject_names)
+    rows = np.empty((len(layout.slots), len(order)), dtype=np.float64)
+    first = 0
+    while first < len(names):
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + FOLDED_AT_ONCE, side="right")) - 1)
+        events = slice(int(starts[first]), int(starts[last]))
+        own = starts[first : last + 1] - starts[first]
+        its = _history(layout, log, adding, order[events], own, nows[events], names[first:last])
+        rows[:, events] = fold_at(its, its.starts, its.nows, np.arange(len(its.nows))).T
+        first = last
+    return order, rows.T
+
+
 class _Adding:
-    """`contribution_of` for whole columns. types: int [n], each event's type, by subject; order: their places in the columns."""
+    """`contribution_of` for whole columns, or some of their events at a time."""
 
-    def __init__(self, log: Columns, types: NDArray[Any], order: NDArray[np.int64]) -> None:
+    def __init__(self, log: Columns) -> None:
         self._log = log
-        self._types = types
-        self._order = order
-        self._of_type: dict[int, NDArray[np.int64]] = {}
+        self._numbers: dict[tuple[Contribution, bool], NDArray[np.float64]] = {}
+        self._fits: dict[tuple[str, tuple[Value, ...]], NDArray[np.bool_]] = {}
 
-    def added(self, kind: int, contribution: Contribution) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(events by their place in `order`, what each adds)."""
+    def added(
+        self, kind: int, contribution: Contribution, types: NDArray[Any], order: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(events by their place in `order`, what each adds). order: places in the columns; types: of these events."""
         log = self._log
         if contribution.event_type not in log.type_names:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        at = self._events_of(log.type_names.index(contribution.event_type))
+        at = np.flatnonzero(types == log.type_names.index(contribution.event_type))
         for name, accepted in contribution.where:
             column = log.properties.get(name)
             if isinstance(column, Choices):
-                fits = np.array([value in accepted for value in column.values] + [None in accepted])
-                at = at[fits[self._taken(column.codes, at)]]
+                at = at[self._fitting(name, accepted, column)[column.codes[order[at]]]]
             elif column is not None:
-                at = at[np.isin(self._taken(column, at), [value for value in accepted if isinstance(value, int | float)])]
+                at = at[np.isin(column[order[at]], [value for value in accepted if isinstance(value, int | float)])]
             else:
                 at = at[:0]
         if not contribution.property_name:
@@ -165,10 +189,9 @@ class _Adding:
         if column is None:
             return at[:0], np.zeros(0)
         if isinstance(column, Choices):
-            numbers = np.array([_number(kind, contribution, value) for value in column.values] + [np.nan])
-            values = numbers[self._taken(column.codes, at)]
+            values = self._numbers_of(kind, contribution, column)[column.codes[order[at]]]
         else:
-            values = self._taken(column, at)
+            values = column[order[at]]
             if kind == DISTINCT:
                 each, inverse = np.unique(values, return_inverse=True)
                 values = np.array([key_hash(float(v)) if v == v else np.nan for v in each])[inverse.reshape(-1)]
@@ -179,15 +202,19 @@ class _Adding:
             return at, np.asarray(values, dtype=np.float64)
         return at[~absent], np.asarray(values[~absent], dtype=np.float64)
 
-    def _events_of(self, number: int) -> NDArray[np.int64]:
-        if number not in self._of_type:
-            self._of_type[number] = np.flatnonzero(self._types == number)
-        return self._of_type[number]
+    def _fitting(self, name: str, accepted: tuple[Value, ...], column: Choices) -> NDArray[np.bool_]:
+        """Which choices are accepted, and last whether none is."""
+        key = (name, accepted)
+        if key not in self._fits:
+            self._fits[key] = np.array([value in accepted for value in column.values] + [None in accepted])
+        return self._fits[key]
 
-    def _taken(self, column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
-        """A column's values of these events."""
-        taken: NDArray[Any] = column[self._order if len(at) == len(self._order) else self._order[at]]
-        return taken
+    def _numbers_of(self, kind: int, contribution: Contribution, column: Choices) -> NDArray[np.float64]:
+        """What each choice adds, and last what an event without one does."""
+        key = _key(contribution, kind)
+        if key not in self._numbers:
+            self._numbers[key] = np.array([_number(kind, contribution, value) for value in column.values] + [np.nan])
+        return self._numbers[key]
 
 
 def _number(kind: int, contribution: Contribution, value: Value) -> float:
@@ -214,15 +241,18 @@ def _merged(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> t
     return at[order], np.concatenate([part[1] for part in parts])[order]
 
 
-def _by_subject(subjects: NDArray[np.int64], nows: NDArray[np.int64], subject_count: int) -> tuple[Any, Any, Any, bool]:
-    """(int64 [n], places of the events by subject, each subject's in log order; int64 [s + 1], first of each subject; int64
-    [n], the events' `nows` in this order; whether they ascend within every subject).
+def _by_subject(log: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(int64 [n], places of the events by subject, each subject's by engine time and as they came; int64 [s + 1], first of each
+    subject; int64 [n], the events' `nows` in this order).
     """
-    starts = np.zeros(subject_count + 1, dtype=np.int64)
+    subjects, nows = np.asarray(log.subjects, dtype=np.int64), np.asarray(log.nows)
+    starts = np.zeros(len(log.subject_names) + 1, dtype=np.int64)
     # numpy lays them on large pages and numba would not: writing all over the place takes half as long.
     order, at = np.empty(len(subjects), dtype=np.int64), np.empty(len(subjects), dtype=np.int64)
-    is_in_order = _compiled_sort()(subjects, nows, starts, order, at)
-    return order, starts, at, bool(is_in_order)
+    if not _compiled_sort()(subjects, nows, starts, order, at):
+        order = order[np.lexsort((at, subjects[order]))]
+        at = nows[order]
+    return order, starts, at
 
 
 @functools.cache
@@ -233,6 +263,7 @@ def _compiled_sort() -> Callable[..., bool]:
 
 
 def _counting_sort(subjects, nows, starts, order, at):  # type: ignore[no-untyped-def]
+    """Fills the last three; whether `at`, the nows in the new order, ascends within every subject."""
     for s in subjects:
         starts[s + 1] += 1
     for s in range(len(starts) - 1):
