@@ -21,7 +21,7 @@ from reflexarc_core.event import Value
 from reflexarc_core.feature import Contribution, Layout, key_hash
 from reflexarc_models.train.rows.history import History, fold_at
 
-FOLDED_AT_ONCE: Final = 65_536
+FOLDED_AT_ONCE: Final = 131_072
 """Events, of whole subjects: their columns and features take a few megabytes."""
 
 
