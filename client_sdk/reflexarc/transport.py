@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CREDENTIAL_S: Final = 10.0
+"""For a credential where the call itself has no short deadline."""
 WRITTEN_AT_ONCE: Final = 10
 """Records written into a message before others may run: where processors are busy, letting them costs a millisecond."""
-"""For a credential where the call itself has no short deadline."""
 INSTALLATION: Final = "reflexarc-installation"
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +73,8 @@ def train(
             held = live.get(model_id)
             if model_id in wanted:
                 with progress.stage(f"Training {model_id}", 1) as step:
-                    hours = partial(hours_file, catalog, model_id, seed, reader=reader, until=until)
                     said, forms = unfinished.take(model_id) or _trained(
-                        catalog, model, log, acted, seed, held, now, gated, hours
+                        catalog, model, log, acted, seed, held, now, gated, hours_file(catalog, model_id, seed, reader, until)
                     )
                     unfinished.keep(model_id, said, forms)
                     step(1)
@@ -101,11 +99,11 @@ def _trained(
     held: Live | None,
     now: int,
     gated: bool,
-    beside: Callable[[], dict[str, bytes]],
+    beside: Mapping[str, bytes],
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """(what is reported, the artifact of each form that goes into the bundle: none where there is no model at all)."""
     version = held.server.version + 1 if held is not None else 1
-    trained = _train_one(catalog, model, log, acted, seed, version, held, beside())
+    trained = _train_one(catalog, model, log, acted, seed, version, held, beside)
     if isinstance(trained, NoData):
         return {"no_data": trained.reason}, _as_live(catalog, model, held)
     verdict = judge(trained, held, now, _own(catalog, model, log, acted, held, trained.test))

@@ -15,7 +15,7 @@ from reflexarc_models.train.purchase_window import fit, occasions
 from reflexarc_server.log_reader import LogReader
 
 
-def hours_file(catalog: Catalog, model_id: str, seed: int, *, reader: LogReader, until: int | None) -> dict[str, bytes]:
+def hours_file(catalog: Catalog, model_id: str, seed: int, reader: LogReader, until: int | None) -> dict[str, bytes]:
     """HOURS_FILE, to go into both forms of the model, where a trigger waits for these hours and enough people did it.
 
     until: events after this time (ms) are not looked at, None for all.

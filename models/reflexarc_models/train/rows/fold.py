@@ -22,7 +22,7 @@ from reflexarc_core.feature import Slot
 
 _WINDOW_SUMS: Final = (aggregation.COUNT, aggregation.SUM, aggregation.RATE)
 _ALIKE_MAX: Final = 4
-"""Features folded together: each number of them is compiled by itself."""
+"""Features folded together: each pair of numbers (that add whole numbers, all) is compiled by itself."""
 
 Contributions = tuple[NDArray[np.int64], NDArray[np.float64]]
 """The events that add to a feature, ascending, and what each of them adds."""

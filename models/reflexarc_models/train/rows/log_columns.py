@@ -22,7 +22,7 @@ from reflexarc_core.feature import Contribution, Layout, key_hash
 from reflexarc_models.train.rows.history import History, fold_at
 
 FOLDED_AT_ONCE: Final = 131_072
-"""Events, of whole subjects: their columns and features take a few megabytes."""
+"""Events, of whole subjects: their columns and features take some ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
