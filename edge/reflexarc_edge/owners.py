@@ -137,8 +137,9 @@ class CaptureJournal:
 class OthersCaptures:
     """The journals of the other processes, as the owner sees them."""
 
-    def __init__(self, folder: Path, taken: dict[str, int]) -> None:
+    def __init__(self, folder: Path, taken: dict[str, int], segment_bytes: int = SEGMENT_BYTES) -> None:
         self._place = folder / CAPTURES
+        self._segment_bytes = segment_bytes
         self._open: dict[str, _Other] = {}
         self._taken = dict(taken)
         self.damage_count = 0
@@ -158,7 +159,7 @@ class OthersCaptures:
             other = self._open.get(name)
             if other is None:
                 try:
-                    other = self._open[name] = _Other(self._place, name, self._taken.get(name, 0))
+                    other = self._open[name] = _Other(self._place, name, self._taken.get(name, 0), self._segment_bytes)
                 except StorageError:
                     continue
             left = count_max
@@ -206,9 +207,9 @@ class OthersCaptures:
 class _Other:
     """One journal of another process, read on as it grows; read as it lies once that process has ended."""
 
-    def __init__(self, place: Path, name: str, taken: int) -> None:
+    def __init__(self, place: Path, name: str, taken: int, segment_bytes: int) -> None:
         self.name = name
-        self.journal = Journal(place / f"{name}.journal", SEGMENT_BYTES)
+        self.journal = Journal(place / f"{name}.journal", segment_bytes)
         self._lock_path = place / f"{name}.lock"
         taken = max(taken, self.journal.taken_seq)
         self._reader = self.journal.reader(taken)

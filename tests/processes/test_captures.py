@@ -27,7 +27,7 @@ class Pair:
         self._folder = folder
         self._journal = CaptureJournal(folder, SEGMENT)
         self._stored: dict[str, int] = {}
-        self._owner = OthersCaptures(folder, self._stored)
+        self._owner = OthersCaptures(folder, self._stored, SEGMENT)
         self.accepted: list[bytes] = []
         self.taken: list[bytes] = []
 
@@ -54,7 +54,7 @@ class Pair:
     def another_owner(self) -> None:
         """The owner ends; the next one knows what is in the store, and no more."""
         self._owner.close()
-        self._owner = OthersCaptures(self._folder, self._stored)
+        self._owner = OthersCaptures(self._folder, self._stored, SEGMENT)
 
     def end(self) -> None:
         """The capturing process ends, and the owner takes what is left."""
