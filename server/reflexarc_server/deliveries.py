@@ -31,6 +31,7 @@ WAITING_SPARE: Final = 10_000
 _DECISION: Final = KIND_OF[DecisionOutput]
 _HANDED: Final = KIND_OF[HandedOutput]
 _log = logging.getLogger(__name__)
+NOT_FETCHED: Final = "no device fetched it"
 
 
 class Deliveries:
@@ -127,7 +128,7 @@ class Deliveries:
                 _, record = record_from_proto(record_pb2.LogRecord.FromString(body))
                 if isinstance(record, DecisionOutput):
                     end = dataclasses.replace(
-                        record.decision, record=1, reason=Reason.EXPIRED, detail="no device fetched it", decision_time=now,
+                        record.decision, record=1, reason=Reason.EXPIRED, detail=NOT_FETCHED, decision_time=now,
                         payload=None, expire_time=0,
                     )  # fmt: skip
                     transaction.count("records", transaction.insert(own_row(DecisionOutput(end), now)))

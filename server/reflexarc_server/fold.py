@@ -160,16 +160,7 @@ class Fold:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                if self._advance():
-                    continue
-                if any(chore() for chore in self.chores):
-                    continue
-                if self._tick_due():
-                    continue
-                if self._deliveries.expire(self._clock.now_ms()):
-                    continue
-                if self._store.tidy():
-                    self.precedence.give_way()
+                if self.step():
                     continue
                 if not self._news.wait(IDLE_S):
                     self._keep(force=True)
@@ -177,6 +168,17 @@ class Fold:
             except Exception:  # a full disk, say: what is stored stays, the fold goes on when it can
                 _log.exception("the fold failed and tries again")
                 self._stop.wait(1.0)
+
+    def step(self) -> bool:
+        """One piece of what is due; False when nothing is. On the fold's thread, or on the only one there is."""
+        if self._advance() or any(chore() for chore in self.chores) or self._tick_due():
+            return True
+        if self._deliveries.expire(self._clock.now_ms()):
+            return True
+        if self._store.tidy():
+            self.precedence.give_way()
+            return True
+        return False
 
     def _advance(self) -> bool:
         """Fold the next batch; False when there is none."""

@@ -9,42 +9,50 @@ import hashlib
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from reflexarc_core.catalog import Catalog
+from reflexarc_core.decision import Decision
 from reflexarc_core.engine import Engine
 from reflexarc_core.event import Event
+from reflexarc_core.record import (
+    AnswerInput,
+    DecisionOutput,
+    EventInput,
+    HandedOutput,
+    LeaseInput,
+    Record,
+    ScoresInput,
+    ValuesInput,
+)
 from reflexarc_core.state import State
 from reflexarc_edge.codec import pack
 from reflexarc_proto.sync_file import verified
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.v1 import sync_file_pb2
 from reflexarc_proto.wire import record_from_proto
+from reflexarc_server import parts as putting_together
 from reflexarc_server.channels.acting import Acting
 from reflexarc_server.channels.outbox import Outbox
 from reflexarc_server.deliveries import Deliveries
 from reflexarc_server.distribution import Distribution
-from reflexarc_server.down import Down
-from reflexarc_server.erasures import Erasures
 from reflexarc_server.fold import Fold
+from reflexarc_server.identity.registry import Registry
 from reflexarc_server.ingest import Ingest
-from reflexarc_server.leases import Leases
 from reflexarc_server.links import Links
-from reflexarc_server.live import Switch
 from reflexarc_server.records import row_of
 from reflexarc_server.store.port import Transaction
 from reflexarc_server.store.sqlite import FILE, SqliteStore
-from reflexarc_server.sync_files import SyncFiles
-from reflexarc_server.sync_files.answering import Answering
-from reflexarc_server.sync_files.uploads import Uploads
 from tests.simulation.still import Broken, Killed
 
 Numbering = tuple[str, str]
 """Installation and incarnation."""
+ANYBODY = "?"
 
 
 class WatchedStore(SqliteStore):
@@ -93,10 +101,11 @@ class Acknowledged:
 
 @dataclass
 class Sent:
-    """What was ever served under each numbering. records: number -> (kind, id). highest: the largest number. rejected: number ->
-    why it was refused for good."""
+    """What was ever served under each numbering. records: number -> (kind, id). subjects: number -> whom it is about. highest:
+    the largest number. rejected: number -> why it was refused for good."""
 
     records: dict[Numbering, dict[int, set[tuple[int, str]]]] = field(default_factory=lambda: defaultdict(dict))
+    subjects: dict[Numbering, dict[int, set[str]]] = field(default_factory=lambda: defaultdict(dict))
     highest: dict[Numbering, int] = field(default_factory=lambda: defaultdict(int))
     rejected: dict[Numbering, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -106,14 +115,23 @@ class Sent:
             _, record = record_from_proto(message)
             row = row_of(record, "", "", message.seq, 0, b"")
             held.setdefault(message.seq, set()).add((row.kind, row.record_id))
+            self.subjects[key].setdefault(message.seq, set()).update(subjects_of(record))
         self.highest[key] = max((self.highest[key], *held, *(loss.last_seq for loss in request.losses)))
 
 
-class Unsigned:
-    """No device has a key for its files here."""
-
-    def of(self, installation: str) -> None:
-        return None
+def subjects_of(record: Record) -> set[str]:
+    """Whom a record is about; ANYBODY where it names a decision only."""
+    if isinstance(record, EventInput):
+        return {record.event.subject}
+    if isinstance(record, DecisionOutput):
+        return {record.decision.subject}
+    if isinstance(record, (AnswerInput, HandedOutput)):
+        return {ANYBODY}
+    if isinstance(record, (ValuesInput, LeaseInput)):
+        return {record.subject}
+    if isinstance(record, ScoresInput):
+        return {key for key, _ in record.scores}
+    return set()
 
 
 class SimulatedServer:
@@ -139,22 +157,13 @@ class SimulatedServer:
     def start(self, catalog: Catalog) -> None:
         """Open the folder as it is."""
         self.store = self.parts.store(self.folder)
-        self.distribution = Distribution(self.folder)
-        self.switch = Switch(self.store, self.distribution, self, catalog)
-        links = Links(self.store, self)
-        deliveries = Deliveries(self.store, links, lambda installation: None)
-        acting = Acting(Outbox(self.store, self), self.store)
-        self.fold = self.parts.fold(self.store, self.distribution, self, deliveries, links, acting)
-        erasures = Erasures(self.store, links, self, lambda installation: None, self.fold.wake)
-        leases = Leases(self.store, links, self.switch)
-        gates = (erasures, deliveries, leases)
-        self.ingest = self.parts.ingest(
-            self.store, self, lambda: self.switch.live.catalog, self.fold.wake, gates=gates,
-            admit_events=erasures.admit_events, on_handed=deliveries.acknowledge,
-        )  # fmt: skip
-        self.down = Down(self.fold.values, deliveries, erasures, leases, self.switch, self, lambda installation: None)
-        answering = Answering(self.store, self.distribution, self.switch, self, self.down.pull, lambda: 0)
-        self.files = SyncFiles(Uploads(self.folder), Unsigned(), self.store, self.ingest, answering)  # type: ignore[arg-type]
+        self._registry = Registry(self.folder)
+        with mock.patch.multiple(putting_together, Ingest=self.parts.ingest, Fold=self.parts.fold):
+            made = putting_together.put_together(
+                self.folder, self.store, self._registry, catalog, self, hint=lambda installation: None
+            )
+        self.distribution, self.switch, self.fold = made.distribution, made.switch, made.fold
+        self.ingest, self.down, self.files = made.ingest, made.down, made.sync_files
         self.store.at = self._at
         self._watch_pushes()
         self.is_up = True
@@ -256,15 +265,16 @@ class SimulatedServer:
             for installation, incarnation, upto in self._query("SELECT installation, incarnation, upto_seq FROM streams")
         }
 
-    def folded_anew(self) -> tuple[bytes, set[tuple[str, int]]]:
-        """(state, decisions) of a fold of the whole log from its beginning."""
+    def folded_anew(self, erased: Set[str]) -> tuple[bytes, set[str]]:
+        """(state, record ids of its decisions) of a fold of the whole log from its beginning, without who was erased."""
         fresh = Refold(self.store, self.distribution, self)
         fresh.run()
-        return state_of(fresh.engine), fresh.decided
+        decided = {f"{one.decision_id}/{one.record}" for one in fresh.decided if one.subject not in erased}
+        return state_of(fresh.engine, erased), decided
 
-    def state(self) -> bytes:
-        """The state of the fold that has been running."""
-        return state_of(self.fold._engine)
+    def state(self, erased: Set[str]) -> bytes:
+        """The state of the fold that has been running, without who was erased."""
+        return state_of(self.fold._engine, erased)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -290,6 +300,7 @@ class SimulatedServer:
         """The process is gone: what of it is left in this one goes too."""
         self.is_up = False
         self.store.close()
+        self._registry.close()
         frozen = getattr(self, "_frozen", None)
         if frozen is not None:
             shutil.rmtree(self.folder)
@@ -309,22 +320,29 @@ class Refold(Fold):
         super().__init__(store, distribution, clock, deliveries, links, Acting(Outbox(store, clock), store))
         self._engine = self.engine = Engine(Catalog(), "server", State())
         self._cursor = 0
-        self.decided: set[tuple[str, int]] = set()
+        self.decided: list[Decision] = []
 
     def run(self) -> None:
         while self._advance():
             pass
 
     def _flush(self) -> None:
-        self.decided.update((record.decision.decision_id, record.decision.record) for record in self._outputs)
+        self.decided += [record.decision for record in self._outputs]
         self._outputs.clear()
 
     def _keep(self, *, force: bool) -> None:
         return
 
 
-def state_of(engine: Engine) -> bytes:
-    """An engine's state, in one form whatever order its subjects came in."""
+def state_of(engine: Engine, erased: Set[str] = frozenset()) -> bytes:
+    """An engine's state, in one form whatever order its subjects came in.
+
+    erased: subjects that were. The log no longer says how their state came to be, nor how often anybody was touched: what is
+    compared is everybody else.
+    """
     engine.condition_counts()
     state = engine.state
-    return pack([state.head_plain(), sorted((subject, kept.to_plain()) for subject, kept in state.subjects.items())])
+    subjects = {subject: kept.to_plain() for subject, kept in sorted(state.subjects.items()) if subject not in erased}
+    if not erased:
+        return pack([state.head_plain(), subjects])
+    return pack([{**kept, "touched": 0} for kept in subjects.values()])

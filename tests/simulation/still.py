@@ -19,6 +19,7 @@ from typing import Any
 import reflexarc.chance
 import reflexarc.transport
 import reflexarc_server.chance
+from reflexarc_server.precedence import Precedence
 
 
 class StillThread:
@@ -91,6 +92,7 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
         (secrets, "token_hex", token_hex),
         (secrets, "token_bytes", draw.randbytes),
         (reflexarc.transport, "Channel", channel),
+        (Precedence, "give_way", lambda precedence: None),  # nobody stores while something is folded
     ]
     before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
     sources = (random, reflexarc.chance.CHANCE, reflexarc_server.chance.CHANCE)

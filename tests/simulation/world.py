@@ -249,9 +249,7 @@ class World:
 
     def fold_some(self) -> None:
         """Some work of the fold's thread. May end the server."""
-        fold = self.server.fold
-        if not fold._advance() and not fold._tick_due():
-            self.server.store.tidy()
+        self.server.fold.step()
 
     def _heal(self) -> None:
         """Everything is put right, and everything that can still be done is done."""
@@ -282,7 +280,7 @@ class World:
                 paused == set(self.server.switch.paused),
                 f"{device.name} pauses {paused}, the operator {self.server.switch.paused}",
             )
-        while self.server.fold._advance():
+        while self.server.fold.step():
             pass
 
     @contextmanager
