@@ -171,7 +171,7 @@ def _acknowledge(log: Log, stream: sync_file_pb2.StreamAnswer, found: Applied) -
     log.cursor.acknowledge(upto, rejected)
     log.cursor.rewind(upto)
     if stream.upto_check and log.acked_seq == upto:
-        log.keep_meta("acked_check", [upto, stream.upto_check])  # as it was sent, whatever became of our copy
+        log.cursor.correct(upto, stream.upto_check)
     found.missing += [(gap.first_seq, gap.last_seq) for gap in stream.missing]
     found.rejected += sorted(rejected.items())
     found.rejected_count += stream.rejected_count

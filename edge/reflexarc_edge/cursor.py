@@ -7,7 +7,7 @@ record: what may be cut is the upkeep's to say.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reflexarc_edge.repair import identity_of
@@ -15,6 +15,9 @@ from reflexarc_edge.spool import Spool
 from reflexarc_edge.store import Row, Store
 
 REASON_LENGTH_MAX: Final = 200
+ACKED: Final = "acked_ends"
+"""(number, checksum) of the last record of each batch the server took, oldest first."""
+ENDS_MAX: Final = 64
 
 
 class Cursor:
@@ -47,6 +50,7 @@ class Cursor:
             with store.transaction():
                 store.keep_meta("incarnation", secrets.token_hex(16))
                 store.keep_meta("numbered_from", held_seq)
+                store.keep_meta(ACKED, [])
                 self._move(store, held_seq)
             store.sync_to_disk()
 
@@ -69,12 +73,30 @@ class Cursor:
         self._spool.ask(bury)
 
     def check_of(self, seq: int) -> int:
-        """Checksum of the record the server holds last, 0 when nobody knows it."""
-        kept = self._spool.ask(lambda store: store.meta("acked_check", None))
-        if kept is not None and kept[0] == seq:
-            return int(kept[1])
-        check: int = self._spool.ask(lambda store: store.check_of(seq))
+        """Checksum of a record as it was acknowledged, else as it is held; 0 when nobody knows it."""
+        check: int = self._spool.ask(lambda store: kept_check(store.meta(ACKED, []), seq) or store.check_of(seq))
         return check
+
+    def is_foreign(self, upto_seq: int) -> bool:
+        """Whether a server that goes back to this number cannot mean our history: it never acknowledged just that much to us, and
+        what stood there is gone, so that nothing can be compared. A copy of this store told it so."""
+
+        def look(store: Store) -> bool:
+            ends = store.meta(ACKED, [])
+            is_known = not ends or upto_seq <= ends[0][0] or kept_check(ends, upto_seq) or store.check_of(upto_seq)
+            return not is_known
+
+        return upto_seq > 0 and bool(self._spool.ask(look))
+
+    def correct(self, upto_seq: int, check: int) -> None:
+        """The server says what it holds there, whatever became of our copy of that record."""
+
+        def keep(store: Store) -> None:
+            with store.transaction():
+                ends = [end for end in store.meta(ACKED, []) if end[0] < upto_seq]
+                store.keep_meta(ACKED, [*ends, [upto_seq, check]])
+
+        self._spool.ask(keep)
 
     def _keep(self, upto_seq: int, rejected: Mapping[int, str]) -> None:
         def keep(store: Store) -> None:
@@ -90,8 +112,11 @@ class Cursor:
     def _move(self, store: Store, upto_seq: int) -> None:
         if upto_seq < self._spool.acked_seq:  # what is gone of that was not lost here: the server held it once
             store.keep_meta("held_once", max(store.meta("held_once", 0), self._spool.acked_seq))
+        ends = [end for end in store.meta(ACKED, []) if end[0] <= upto_seq]
+        if not ends or ends[-1][0] != upto_seq:
+            ends.append([upto_seq, store.check_of(upto_seq)])
         store.keep_meta("acked_seq", upto_seq)
-        store.keep_meta("acked_check", [upto_seq, store.check_of(upto_seq)])
+        store.keep_meta(ACKED, ends[-ENDS_MAX:])
 
 
 def _copy(store: Store, reasons: Mapping[int, str]) -> None:
@@ -102,3 +127,8 @@ def _copy(store: Store, reasons: Mapping[int, str]) -> None:
             letters.append((row, reason[:REASON_LENGTH_MAX]))
     if letters:
         store.bury(letters, None)
+
+
+def kept_check(ends: Sequence[Sequence[int]], seq: int) -> int:
+    """Checksum kept of a number that was acknowledged, 0 for none."""
+    return next((check for held, check in reversed(ends) if held == seq), 0)

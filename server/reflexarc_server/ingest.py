@@ -22,7 +22,7 @@ from reflexarc_proto.wire import event_from_proto, record_to_proto
 from reflexarc_proto.wire.record import loss_from_proto
 from reflexarc_server.batch import Batch, batch_of, read_batch
 from reflexarc_server.clock import Clock
-from reflexarc_server.history import same_upto
+from reflexarc_server.history import Sent, same_upto
 from reflexarc_server.judging import Judged, judge_all
 from reflexarc_server.precedence import Precedence
 from reflexarc_server.records import row_of, tracked_row
@@ -138,7 +138,7 @@ class Ingest:
                 self._store_early(transaction, self._admitted(transaction, installation, judged, now), answer)
                 return self._told(answer)
             checks = [(one.seq, one.check) for one in judged]
-            same = same_upto(transaction, stream, name, (acked, request.previous_check), checks)
+            same = same_upto(transaction, stream, name, Sent((acked, request.previous_check), checks, losses))
             if same is not None:
                 transaction.count("rekeyed", 1)
                 _log.warning("%s goes on with the numbers of another history; it begins a new numbering", installation)

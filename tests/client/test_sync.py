@@ -152,6 +152,42 @@ def test_a_server_from_an_older_copy_says_so_and_gets_again_what_is_left(tmp_pat
     assert numbers["/60"] < loss.first_seq <= numbers["/61"]
 
 
+def test_a_server_from_an_older_copy_that_a_copied_store_moved_on_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """Both a store and its copy go on; the server goes back, and the other store is there first."""
+    data = tmp_path / "server"
+    server = serve(data)
+    address = server.address
+    with device(tmp_path / "device", address) as client:
+        visit(client, 1, 30)
+        assert client.flush(20).delivered
+    server.stop()
+    shutil.copytree(data, tmp_path / "backup")
+    shutil.copytree(tmp_path / "device", tmp_path / "copy")
+    server = serve(data, address)
+    with device(tmp_path / "device", address) as client:
+        visit(client, 31, 60)
+        assert client.flush(20).delivered
+        server.stop()
+        shutil.rmtree(data)
+        shutil.copytree(tmp_path / "backup", data)
+        numbers = {url_of(record): seq for seq, record in client.log.records(0)}
+        with client.log.spool.store.transaction() as db:
+            db.execute("DELETE FROM log WHERE seq <= ?", (numbers["/55"],))
+        server = serve(data, address)
+        with device(tmp_path / "copy", address) as other:
+            visit(other, 1, 10, mark="other/")
+            assert other.flush(20).delivered
+        visit(client, 61, 62)
+        assert client.flush(20).delivered
+        assert client.stats()["uplink"]["rekeyed"] == 1
+    server.stop()
+    assert set(urls(data)) == pages("", 1, 30) | pages("other/", 1, 10) | pages("", 56, 62)
+    with sqlite3.connect(data / "server.db") as db:
+        losses = [LogRecord.FromString(body).loss for (body,) in db.execute("SELECT body FROM log WHERE kind = 18")]
+    lost = {seq for loss in losses if loss.reason == "cut" for seq in range(loss.first_seq, loss.last_seq + 1)}
+    assert {numbers[f"/{number}"] for number in range(31, 56)} <= lost, "what neither has is a loss with a reason"
+
+
 @pytest.mark.parametrize("new_ones_sent", [False, True])
 def test_a_server_from_before_a_new_numbering_gets_what_it_was_told_under_the_old_one(
     tmp_path: Path, new_ones_sent: bool

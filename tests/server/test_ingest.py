@@ -125,6 +125,19 @@ def test_a_cloned_numbering_is_told_to_begin_anew(stubs: Stubs) -> None:
     assert stubs.folded().event_count == 5
 
 
+def test_a_copy_that_gave_up_what_the_other_stored_is_told_to_begin_anew(stubs: Stubs) -> None:
+    stubs.push([event_record(i, page(i), check=100 + i) for i in range(1, 10)])
+    gone = record_pb2.Loss(reason="evicted", first_seq=6, last_seq=12, count=7)
+    its = [event_record(13, page(33), check=313)]
+    copy = stubs.push(its, losses=[gone], previous_check=105)
+    assert (copy.rekey, copy.upto_seq) == (True, 5), "it shows nothing of what is held from 6 on"
+    nothing = record_pb2.Loss(reason="evicted", first_seq=1, last_seq=12, count=12)
+    assert (stubs.push(its, losses=[nothing]).rekey, stubs.status().record_count) == (True, 10)
+    inside = record_pb2.Loss(reason="evicted", first_seq=6, last_seq=8, count=3)
+    shown = stubs.push([event_record(9, page(9), check=109), event_record(10, page(10), check=110)], losses=[inside])
+    assert (shown.rekey, codes(shown), shown.upto_seq) == (False, [DUPLICATE, STORED], 10), "the 9th is the one that is held"
+
+
 def test_an_empty_batch_asks_for_the_cursor(stubs: Stubs) -> None:
     assert stubs.push([]).upto_seq == 0
     stubs.push([event_record(i, page(i)) for i in range(1, 4)])

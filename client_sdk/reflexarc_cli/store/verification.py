@@ -46,7 +46,7 @@ KEEP_DATABASE: Final = (
     "put the right one back, or delete it to keep the database: as it is, the next start sets the database aside"
 )
 _COMPLAINTS_MAX: Final = 20
-_READ: Final = ("acked_seq", "acked_check", "bundle", "held_once", "incarnation", "installation", "numbered_from",
+_READ: Final = ("acked_seq", "acked_ends", "bundle", "held_once", "incarnation", "installation", "numbered_from",
                 "paused", "position_max", "refused", "snapshot", "subject")  # fmt: skip
 """Small values whose names are ours to say."""
 

@@ -18,6 +18,7 @@ from reflexarc_cli.store.walk import is_sound, read_row
 from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput, Record
 from reflexarc_core.secret import SECRET_BYTES
+from reflexarc_edge.cursor import ACKED, kept_check
 from reflexarc_edge.journal import sync_file
 from reflexarc_edge.seal import Seal
 from reflexarc_edge.store import FILE, WAL, Row
@@ -53,9 +54,9 @@ class LookedOutbox:
 
     def check_of(self, seq: int) -> int:
         """See Outbox."""
-        kept = self.meta("acked_check", None)
-        if kept is not None and kept[0] == seq:
-            return int(kept[1])
+        kept = kept_check(self.meta(ACKED, []), seq)
+        if kept:
+            return kept
         rows = self._rows(seq - 1, 1, seq)
         return rows[0].crc if rows and is_sound(rows[0]) else 0
 
