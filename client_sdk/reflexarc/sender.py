@@ -85,6 +85,8 @@ class Sender:
 
     def _settle(self, batch: UploadBatch, answer: Pushed) -> None:
         log = self._device.log
+        if batch.incarnation != log.incarnation:  # the store was mended meanwhile, and everything is sent under new numbers
+            return
         if answer.rekey:
             self._renumber(min(max(0, answer.upto_seq), batch.last_seq))
             return

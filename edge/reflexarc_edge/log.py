@@ -23,7 +23,7 @@ from reflexarc_edge.entry import NORMAL, Entry, Taken, entry_in, entry_of, last_
 from reflexarc_edge.inherited import let_go, remember
 from reflexarc_edge.journal import Frame, make_folder
 from reflexarc_edge.owners import own
-from reflexarc_edge.repair import Identity
+from reflexarc_edge.repair import Identity, lacks_rows
 from reflexarc_edge.seal import Open, Seal
 from reflexarc_edge.spool import Spool
 from reflexarc_edge.store import BATCH_ROWS, FILE, Connect, Row, Store, connect, is_sound
@@ -238,10 +238,6 @@ class Log:
         """See Cursor."""
         self.cursor.acknowledge(upto_seq)
 
-    def rewind(self, upto_seq: int) -> None:
-        """See Cursor."""
-        self.cursor.rewind(upto_seq)
-
     def sync_to_disk(self) -> int:
         """Returns when everything written before the call outlives a power cut: the newest such number.
 
@@ -270,10 +266,17 @@ class Log:
 
     def read_rows(self, after: int, count_max: int, upto: int = 2**62) -> Iterator[tuple[Row, Record]]:
         """Stored rows behind `after` with what they say; damaged ones become losses with their number first."""
-        sound, damaged = self.spool.ask(lambda store: store.rows(after, count_max, upto))
+
+        def rows(store: Store) -> tuple[list[Row], list[Row]]:
+            return store.rows(after, count_max, upto)
+
+        sound, damaged = self.spool.ask(rows)
         if damaged:
             self._bury(damaged, "damaged")
-            sound, _ = self.spool.ask(lambda store: store.rows(after, count_max, upto))
+            sound, _ = self.spool.ask(rows)
+        if self._lacks_rows(after, sound):
+            self.spool.mend("some of its records are missing, and nothing says why")
+            sound, _ = self.spool.ask(rows)
         if not sound or sound[0].seq > after + 1:
             yield from self._loss_over(after)
         for row in sound:
@@ -283,7 +286,13 @@ class Log:
                 self._bury([row], "unreadable")
                 yield row, LossOutput("unreadable", row.seq, row.seq, 1)
 
-    def _loss_over(self, after: int) -> Iterator[tuple[Row, Record]]:
+    def _lacks_rows(self, after: int, rows: Sequence[Row]) -> bool:
+        """Whether the database rotted so that nothing else notices."""
+        if rows and rows[0].seq > after + 1:
+            after = max((loss.last_seq for _, loss in self._loss_over(after)), default=after)
+        return lacks_rows(rows, after, lambda: max(self.acked_seq, self.meta("held_once", 0)), self._read)
+
+    def _loss_over(self, after: int) -> Iterator[tuple[Row, LossOutput]]:
         """What is left, behind a number, of a loss that began before it: losses grow together while somebody reads."""
         row = self.spool.ask(lambda store: store.last_held(after))
         if row is not None and row.kind == LOSS_KIND and is_sound(row):

@@ -12,20 +12,20 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reflexarc_core.errors import StorageError
-from reflexarc_core.record import LossOutput
+from reflexarc_core.record import LossOutput, Record
 from reflexarc_edge.codec import decode, encode, unpack
 from reflexarc_edge.entry import last_number
 from reflexarc_edge.inherited import renew
 from reflexarc_edge.journal import sync_file, sync_folder
 from reflexarc_edge.schema import TABLE_NAMES, StoreDamagedError
 from reflexarc_edge.seal import Open, Seal, check_key
-from reflexarc_edge.store import FILE, Connect, Store, connect
+from reflexarc_edge.store import FILE, Connect, Row, Store, connect
 from reflexarc_edge.upkeep import LOSS_KIND, SET_ASIDE, runs
 from reflexarc_edge.wal_owner import wal_is_anothers
 
@@ -218,6 +218,19 @@ def _fill(db: Any, saved: Salvaged) -> None:
         if table in TABLE_NAMES and table != "log" and rows:
             marks = ", ".join("?" * len(rows[0]))
             db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", [row for row in rows if len(row) == len(rows[0])])
+
+
+def lacks_rows(rows: Iterable[Row], after: int, floor: Callable[[], int], read: Callable[[Row], Record]) -> bool:
+    """Whether rows that are read in order behind `after` leave out a number that nobody may have cut. floor: number up to which
+    records may have been. What a loss among them names is not left out."""
+    for row in rows:
+        if row.seq > after + 1 and row.seq > floor() + 1:
+            return True
+        after = max(after, row.seq)
+        if row.kind == LOSS_KIND:
+            with contextlib.suppress(StorageError):
+                after = max(after, last_number(row.seq, read(row)))
+    return False
 
 
 def explain_gaps(store: Store, held: Iterable[int], floor: int) -> int:

@@ -256,9 +256,7 @@ class Spool:
         try:
             return use(store)
         except StoreDamagedError as error:
-            with store.lock:
-                if self.store is store:
-                    self._mend(error)
+            self.mend(str(error), store)
             return use(self.store)
 
     def blank(self) -> None:
@@ -376,7 +374,7 @@ class Spool:
             except StoreDamagedError as error:
                 if not help_left:
                     raise
-                self._mend(error)
+                self._mend(str(error))
             except StoreFullError:
                 if not help_left or not self.upkeep.relieve(self.acked_seq, self.covered_seq):
                     raise
@@ -400,12 +398,20 @@ class Spool:
         kept = self.store.meta("snapshot", None)
         return 0 if kept is None else int(kept["seq"])
 
-    def _mend(self, error: StoreDamagedError) -> None:
+    def mend(self, why: str, store: Store | None = None) -> None:
+        """Make the store anew of what is left of it. store: the damaged one, unless it was mended meanwhile. Raises
+        StorageError."""
+        damaged = store or self.store
+        with damaged.lock:
+            if self.store is damaged:
+                self._mend(why)
+
+    def _mend(self, why: str) -> None:
         """The store rotted while in use: what is left of it goes into a new one, and we go on in that."""
         old, seq = self.store, self._waiting[0].first_seq - 1 if self._waiting else self.seq
         with contextlib.suppress(StorageError):
             old.close()
-        fresh, repair = open_store(self.folder, self._seal, self._connect, str(error))
+        fresh, repair = open_store(self.folder, self._seal, self._connect, why)
         fresh.lock = old.lock
         repair.lost_count += explain_tail(fresh, seq)
         fresh.last_seq = max(fresh.last_seq, seq)

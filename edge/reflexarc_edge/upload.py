@@ -60,7 +60,10 @@ def upload_batch(log: Log, count_max: int, bytes_max: int) -> UploadBatch:
 
     Nothing that `sync_to_disk` has not seen: a number that was sent must never be given out again after a power cut.
     """
-    return batch_behind(log, log.acked_seq, log.spool.durable_seq, count_max, bytes_max)
+    batch = batch_behind(log, log.acked_seq, log.spool.durable_seq, count_max, bytes_max)
+    if batch.incarnation != log.incarnation:  # reading found the store damaged: it was mended, and its numbering is new
+        batch = batch_behind(log, log.acked_seq, log.spool.durable_seq, count_max, bytes_max)
+    return batch
 
 
 def batch_behind(outbox: Outbox, after: int, upto: int, count_max: int, bytes_max: int) -> UploadBatch:

@@ -167,16 +167,17 @@ def test_a_server_from_an_older_copy_that_a_copied_store_moved_on_is_not_taken_f
     with device(tmp_path / "device", address) as client:
         visit(client, 31, 60)
         assert client.flush(20).delivered
-        server.stop()
-        shutil.rmtree(data)
-        shutil.copytree(tmp_path / "backup", data)
         numbers = {url_of(record): seq for seq, record in client.log.records(0)}
         with client.log.spool.store.transaction() as db:
             db.execute("DELETE FROM log WHERE seq <= ?", (numbers["/55"],))
-        server = serve(data, address)
-        with device(tmp_path / "copy", address) as other:
-            visit(other, 1, 10, mark="other/")
-            assert other.flush(20).delivered
+    server.stop()
+    shutil.rmtree(data)
+    shutil.copytree(tmp_path / "backup", data)
+    server = serve(data, address)
+    with device(tmp_path / "copy", address) as other:
+        visit(other, 1, 10, mark="other/")
+        assert other.flush(20).delivered
+    with device(tmp_path / "device", address) as client:
         visit(client, 61, 62)
         assert client.flush(20).delivered
         assert client.stats()["uplink"]["rekeyed"] == 1

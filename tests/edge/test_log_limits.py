@@ -56,7 +56,7 @@ def test_rule_29_a_server_that_holds_less_is_sent_it_again(tmp_path: Path) -> No
     log.sync_to_disk()
     log.drain()
     log.acknowledge(5)
-    log.rewind(2)
+    log.cursor.rewind(2)
     assert [seq for seq, _, _ in upload_batch(log, 10, 1 << 20).records] == [3, 4, 5]
     log.close()
     log = Log(tmp_path)

@@ -151,7 +151,7 @@ class Workload(Life):
         records = list(self.log.records(0))
         held = [seq for seq, record in records if floor < seq < acked and not isinstance(record, LossOutput)]
         if held:
-            self.log.rewind(self.rng.choice(held))
+            self.log.cursor.rewind(self.rng.choice(held))
 
     def snapshot(self) -> None:
         """Keep a state in which some subjects changed."""

@@ -21,6 +21,8 @@ WAITING = 40
 """Events that are still in the journal only."""
 BYTES_MAX = 8 * kit.MIB
 PAGE_BYTES = 4096
+TABLE_LEAF = 0x0D
+"""First byte of a page of rows in SQLite's file format."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def _garbage_pages(case: Case) -> None:
         _write(
             path, page * PAGE_BYTES, case.draw.choice((case.draw.randbytes(PAGE_BYTES), bytes(PAGE_BYTES), b"\xff" * PAGE_BYTES))
         )
+
+
+def _shortened_pages(case: Case) -> None:
+    """A page of rows says that it holds fewer of them than it does, which no reader of it can notice."""
+    pages = range(PAGE_BYTES, case.db.stat().st_size, PAGE_BYTES)
+    content = case.db.read_bytes()
+    rows = [at for at in pages if content[at] == TABLE_LEAF and int.from_bytes(content[at + 3 : at + 5], "big") > 2]
+    for at in case.draw.sample(rows, min(len(rows), case.draw.randint(1, 3))):
+        held = int.from_bytes(content[at + 3 : at + 5], "big")
+        _write(case.db, at + 3, case.draw.randrange(1, held).to_bytes(2, "big"))
 
 
 def _truncated(path: Path, draw: random.Random) -> None:
@@ -194,6 +206,7 @@ def _rotten_rows(case: Case) -> None:
 KINDS: dict[str, Callable[[Case], None]] = {
     "bit flips": _bit_flips,
     "garbage pages": _garbage_pages,
+    "shortened pages": _shortened_pages,
     "truncated db": _truncated_db,
     "truncated wal": _truncated_wal,
     "zero length": _zero_length,

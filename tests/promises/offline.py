@@ -70,7 +70,7 @@ def by_calls_unanswered(store: Path, place: Place, draw: random.Random) -> None:
             batch = upload_batch(client.log, 200, kit.MIB)
             transport.push(batch, 0, 10.0)
             client.log.acknowledge(batch.last_seq)
-        client.log.rewind(acked)
+        client.log.cursor.rewind(acked)
         transport.close()
 
 
