@@ -154,6 +154,14 @@ def _is_surely_ours(log: Log, seq: int, check: int) -> bool:
     return 0 < seq <= log.last_seq and check != 0 and log.check_of(seq) == check
 
 
+def _renumber(log: Log, same_upto: int, found: Applied) -> None:
+    log.cursor.renumber(same_upto)
+    found.notes.append(
+        "another store goes on with this one's numbers: it was copied, or put back to an earlier state; a new numbering"
+        f" begins behind {same_upto:,}, and the next export carries what the server lacks"
+    )
+
+
 def _acknowledge(log: Log, stream: sync_file_pb2.StreamAnswer, found: Applied) -> None:
     upto = stream.answer.upto_seq
     if stream.incarnation != log.incarnation:
@@ -162,11 +170,10 @@ def _acknowledge(log: Log, stream: sync_file_pb2.StreamAnswer, found: Applied) -
     rejected = {verdict.seq: verdict.reason for verdict in stream.answer.verdicts}
     if stream.answer.rekey and not _is_surely_ours(log, upto, stream.upto_check):
         same_upto = min(max(0, stream.same_upto_seq), log.last_seq)
-        log.cursor.renumber(same_upto)
-        found.notes.append(
-            "another store goes on with this one's numbers: it was copied, or put back to an earlier state; a new numbering"
-            f" begins behind {same_upto:,}, and the next export carries what the server lacks"
-        )
+        _renumber(log, same_upto, found)
+        return
+    if upto < log.acked_seq and log.cursor.is_foreign(upto):
+        _renumber(log, 0, found)
         return
     log.cursor.acknowledge(upto, rejected)
     log.cursor.rewind(upto)

@@ -129,7 +129,7 @@ class Sender:
         self._renumbered_in_a_row += 1
         told = TransportError(
             f"another store goes on with this one's numbers; a new numbering begins behind {same_upto}",
-            hint="the store was copied, put back to an earlier state, or gave up what was never answered; nothing is lost by it",
+            hint="the store was copied, or put back to an earlier state; nothing is lost by it",
         )
         self._device.note("sync", told)
         if self._renumbered_in_a_row > 1:  # a server that always says so is asked at the pace of failures

@@ -16,7 +16,7 @@ from reflexarc_edge.store import Row, Store
 
 REASON_LENGTH_MAX: Final = 200
 ACKED: Final = "acked_ends"
-"""(number, checksum) of the last record of each batch the server took, oldest first."""
+"""(number, checksum) of the newest numbers up to which the server said that it holds this log, oldest first."""
 ENDS_MAX: Final = 64
 
 
@@ -83,8 +83,8 @@ class Cursor:
 
         def look(store: Store) -> bool:
             ends = store.meta(ACKED, [])
-            is_known = not ends or upto_seq <= ends[0][0] or kept_check(ends, upto_seq) or store.check_of(upto_seq)
-            return not is_known
+            may_be = not ends or upto_seq <= ends[0][0] or any(seq == upto_seq for seq, _ in ends)
+            return not (may_be or store.check_of(upto_seq))
 
         return upto_seq > 0 and bool(self._spool.ask(look))
 

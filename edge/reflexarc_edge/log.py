@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from reflexarc_edge.entry import NORMAL, Entry, Taken, entry_in, entry_of, last_
 from reflexarc_edge.inherited import let_go, remember
 from reflexarc_edge.journal import Frame, make_folder
 from reflexarc_edge.owners import own
-from reflexarc_edge.repair import Identity, lacks_rows
+from reflexarc_edge.repair import Identity, behind_a_gap
 from reflexarc_edge.seal import Open, Seal
 from reflexarc_edge.spool import Spool
 from reflexarc_edge.store import BATCH_ROWS, FILE, Connect, Row, Store, connect, is_sound
@@ -59,6 +60,7 @@ class Log:
         self._seal: Final[Seal] = seal or Open()
         self._complete: Complete = complete or bare_event
         self._pid = os.getpid()
+        self._missed: Final[set[int]] = set()  # records behind a gap that a mend was to close
         started = time.monotonic()
         if (folder / SERVER_FILE).exists() and not (folder / FILE).exists():
             raise StorageError(f"{folder} is a server's folder", hint="give the client a folder of its own")
@@ -266,16 +268,16 @@ class Log:
 
     def read_rows(self, after: int, count_max: int, upto: int = 2**62) -> Iterator[tuple[Row, Record]]:
         """Stored rows behind `after` with what they say; damaged ones become losses with their number first."""
-
-        def rows(store: Store) -> tuple[list[Row], list[Row]]:
-            return store.rows(after, count_max, upto)
-
+        rows = methodcaller("rows", after, count_max, upto)
+        store = self.spool.store
         sound, damaged = self.spool.ask(rows)
         if damaged:
             self._bury(damaged, "damaged")
             sound, _ = self.spool.ask(rows)
-        if self._lacks_rows(after, sound):
-            self.spool.mend("some of its records are missing, and nothing says why")
+        behind = self._behind_a_gap(after, sound)
+        if behind and behind not in self._missed and self._behind_a_gap(after, self.spool.ask(rows)[0]) == behind:
+            self._missed.add(behind)  # once: what a mend did not bring back, no mend will
+            self.spool.mend("some of its records are missing, and nothing says why", store)
             sound, _ = self.spool.ask(rows)
         if not sound or sound[0].seq > after + 1:
             yield from self._loss_over(after)
@@ -286,11 +288,11 @@ class Log:
                 self._bury([row], "unreadable")
                 yield row, LossOutput("unreadable", row.seq, row.seq, 1)
 
-    def _lacks_rows(self, after: int, rows: Sequence[Row]) -> bool:
-        """Whether the database rotted so that nothing else notices."""
+    def _behind_a_gap(self, after: int, rows: Sequence[Row]) -> int:
+        """See `behind_a_gap`: the database rotted so that nothing else notices."""
         if rows and rows[0].seq > after + 1:
             after = max((loss.last_seq for _, loss in self._loss_over(after)), default=after)
-        return lacks_rows(rows, after, lambda: max(self.acked_seq, self.meta("held_once", 0)), self._read)
+        return behind_a_gap(rows, after, lambda: max(self.acked_seq, self.meta("held_once", 0)), self._read)
 
     def _loss_over(self, after: int) -> Iterator[tuple[Row, LossOutput]]:
         """What is left, behind a number, of a loss that began before it: losses grow together while somebody reads."""

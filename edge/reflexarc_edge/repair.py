@@ -170,16 +170,18 @@ def _salvage_into_new(folder: Path, seal: Seal | None, connect: Connect, found: 
     try:
         with store.transaction() as db:
             _fill(db, saved)
-            acked = _value(saved, seal, "acked_seq")
+            acked = _meta(saved, seal, "acked_seq", 0)
             # Numbers up to the largest anybody may have seen are never given out again.
-            floor = max(0, *saved.log, _meta(saved, seal, "acked_seq", 0)) if saved.log else _meta(saved, seal, "acked_seq", 0)
-            if acked is not None and saved.log and min(saved.log) > acked + 1:
+            floor = max([acked, *saved.log])
+            # Where the small values are gone, nobody knows how far the server holds the log: its head may have been cut.
+            is_known = bool(_text(saved, seal, "incarnation"))
+            if is_known and saved.log and min(saved.log) > acked + 1:
                 found.lost_count += _explain(store, acked + 1, min(saved.log) - 1)
             found.lost_count += explain_gaps(store, saved.log, floor)
             if beside is not None:
                 store.keep_meta("installation", beside.installation)
             store.keep_meta("incarnation", secrets.token_hex(16))
-            store.keep_meta("numbered_from", _meta(saved, seal, "acked_seq", 0))
+            store.keep_meta("numbered_from", acked)
         store.checkpoint(force=True)
     finally:
         store.close()
@@ -220,17 +222,17 @@ def _fill(db: Any, saved: Salvaged) -> None:
             db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", [row for row in rows if len(row) == len(rows[0])])
 
 
-def lacks_rows(rows: Iterable[Row], after: int, floor: Callable[[], int], read: Callable[[Row], Record]) -> bool:
-    """Whether rows that are read in order behind `after` leave out a number that nobody may have cut. floor: number up to which
-    records may have been. What a loss among them names is not left out."""
+def behind_a_gap(rows: Iterable[Row], after: int, floor: Callable[[], int], read: Callable[[Row], Record]) -> int:
+    """The first of these rows, read in order behind `after`, that follows a number nobody may have cut and no row is left of; 0
+    for none. floor: number up to which records may have been cut. What a loss among the rows names is no gap."""
     for row in rows:
         if row.seq > after + 1 and row.seq > floor() + 1:
-            return True
+            return row.seq
         after = max(after, row.seq)
         if row.kind == LOSS_KIND:
             with contextlib.suppress(StorageError):
                 after = max(after, last_number(row.seq, read(row)))
-    return False
+    return 0
 
 
 def explain_gaps(store: Store, held: Iterable[int], floor: int) -> int:

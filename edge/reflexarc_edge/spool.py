@@ -255,9 +255,12 @@ class Spool:
         store = self.store
         try:
             return use(store)
-        except StoreDamagedError as error:
-            self.mend(str(error), store)
-            return use(self.store)
+        except StorageError as error:
+            if isinstance(error, StoreDamagedError):
+                self.mend(str(error), store)
+            elif self.store is store:
+                raise
+            return use(self.store)  # it was mended, here or by another thread meanwhile
 
     def blank(self) -> None:
         """Leave nothing in the journal of what is in the store. The caller keeps everybody from putting."""
@@ -351,14 +354,16 @@ class Spool:
             if size > self.bounds.wal_bytes // 2:
                 break
         fresh: list[Entry] = []
+        reached = stored = self.store.last_seq
         for number, frame in enumerate(batch, start=1):
-            if frame.last_seq > self.store.last_seq:  # else an interrupted drain left it behind
+            if frame.last_seq > stored:  # else an interrupted drain left it behind
+                if frame.first_seq > reached + 1:
+                    fresh.append(gap(reached + 1, frame.first_seq - 1))
                 fresh += self._of_frame(self.scope, frame)
+                reached = frame.last_seq
             if number % READ_AT_ONCE == 0:
                 breathe()
         if fresh:
-            if fresh[0].seq > self.store.last_seq + 1:
-                fresh.insert(0, gap(self.store.last_seq + 1, fresh[0].seq - 1))
             self._store_all(fresh)
         with self.lock:
             # Only now is it forgotten here: whatever interrupted, it is not lost.
@@ -398,17 +403,15 @@ class Spool:
         kept = self.store.meta("snapshot", None)
         return 0 if kept is None else int(kept["seq"])
 
-    def mend(self, why: str, store: Store | None = None) -> None:
-        """Make the store anew of what is left of it. store: the damaged one, unless it was mended meanwhile. Raises
-        StorageError."""
-        damaged = store or self.store
+    def mend(self, why: str, damaged: Store) -> None:
+        """Make the store anew of what is left of it, unless somebody has since it was found damaged. Raises StorageError."""
         with damaged.lock:
             if self.store is damaged:
                 self._mend(why)
 
     def _mend(self, why: str) -> None:
         """The store rotted while in use: what is left of it goes into a new one, and we go on in that."""
-        old, seq = self.store, self._waiting[0].first_seq - 1 if self._waiting else self.seq
+        old, seq = self.store, self.store.last_seq
         with contextlib.suppress(StorageError):
             old.close()
         fresh, repair = open_store(self.folder, self._seal, self._connect, why)

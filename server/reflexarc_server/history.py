@@ -5,59 +5,71 @@ Owns the comparison of what a sender says with the checksums that are kept. Must
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from reflexarc_core.record import RENUMBERED, LossOutput
 from reflexarc_server.store.port import Stream, Transaction
 
 
-class Sent(NamedTuple):
-    """What a sender says of its history. previous: (number, checksum) of the record it was acknowledged last. records: those it
-    sends. losses: those it names."""
-
-    previous: tuple[int, int]
-    records: Sequence[tuple[int, int]]
-    losses: Sequence[LossOutput] = ()
-
-
-def same_upto(transaction: Transaction, stream: Stream, name: tuple[str, str], sent: Sent) -> int | None:
+def same_upto(
+    transaction: Transaction,
+    stream: Stream,
+    name: tuple[str, str],
+    previous: tuple[int, int],
+    records: Sequence[tuple[int, int]],
+) -> int | None:
     """None while the sender's history is ours; else the number up to which both are the same, 0 when nobody knows.
 
-    name: installation and incarnation. A checksum of 0 is compared with nothing, nor is a record at a number that was a loss
-    here: a file that was written before it was given up may come late. A sender that names as lost what is held here, and shows
-    nothing of what is held last, may be a copy that gave up records of its own: it is taken for one. So is one so old that its
-    checksum is gone. To begin anew costs bandwidth only, since an event's id is kept for ever.
+    name: installation and incarnation. previous: the (number, checksum) the sender was acknowledged last. records: those it
+    sends. A checksum of 0 is compared with nothing, nor is a record at a number that was a loss here: a file that was written
+    before it was given up may come late. One so old that its checksum is gone counts as another history: to begin anew costs
+    bandwidth only, since an event's id is kept for ever.
     """
-    upto, previous = stream.upto_seq, sent.previous
-    records = [(seq, check) for seq, check in sent.records if check and seq <= upto]
+    upto = stream.upto_seq
+    sent = [(seq, check) for seq, check in records if check and seq <= upto]
     if previous[1] and 0 < previous[0] <= upto:
-        if previous[0] == upto and not records:  # nearly always
+        if previous[0] == upto and not sent:  # nearly always
             return 0 if stream.last_check not in (0, previous[1]) else None
     else:
         previous = (0, 0)
-    lost = [(loss.first_seq, min(loss.last_seq, upto)) for loss in sent.losses if loss.reason != RENUMBERED]
-    lost = [(first, last) for first, last in lost if first <= last]
-    if not records and not previous[0] and not lost:
+    if not sent and not previous[0]:
         return None
-    firsts = [previous[0]] if previous[0] else [each[0][0] for each in (records, lost) if each]
-    same = previous[0] or min(firsts) - 1
-    last = max([previous[0], *(seq for seq, _ in records[-1:]), *(last for _, last in lost)])
-    oldest, held = transaction.checks(*name, min(firsts), last)
+    first = previous[0] or sent[0][0]
+    oldest, held = transaction.checks(*name, first, sent[-1][0] if sent else first)
     if not oldest:
         return None  # nobody ever gave a checksum
     if previous[0] and held.get(previous[0], previous[1]) != previous[1]:
         return 0
-    for seq, check in records:
+    same = previous[0] or sent[0][0] - 1
+    for seq, check in sent:
         if seq < oldest or held.get(seq, check) not in (0, check):
             return same  # what lies between is lost there, and need not be here
         same = seq
-    unseen = sorted(seq for seq in held if seq > same)
-    return same if any(_holds(unseen, first, last) for first, last in lost) else None
+    return None
 
 
-def _holds(seqs: Sequence[int], first: int, last: int) -> bool:
-    """Whether one of these, in order, lies between the two."""
-    at = bisect_left(seqs, first)
-    return at < len(seqs) and seqs[at] <= last
+def unshown(
+    transaction: Transaction,
+    stream: Stream,
+    name: tuple[str, str],
+    previous: tuple[int, int],
+    records: Sequence[tuple[int, int]],
+    losses: Sequence[LossOutput],
+) -> list[LossOutput]:
+    """Losses over what is held here, of a sender that shows nothing of what is held last.
+
+    It may be a copy that gave up records of its own under these numbers, or have given up what it never knew to be stored; nobody
+    can tell. Given as to `same_upto`, for which both are the same history.
+    """
+    upto = stream.upto_seq
+    over = [loss for loss in losses if loss.reason != RENUMBERED and loss.first_seq <= upto]
+    if not over:
+        return []
+    shown = max([previous[0] if previous[1] else 0, *(seq for seq, check in records if check and seq <= upto)])
+    over = [loss for loss in over if loss.last_seq > shown]
+    if not over:
+        return []
+    _, held = transaction.checks(*name, max(shown + 1, min(loss.first_seq for loss in over)), upto)
+    seqs = sorted(held)
+    return [loss for loss in over if bisect_right(seqs, loss.last_seq) > bisect_left(seqs, loss.first_seq)]

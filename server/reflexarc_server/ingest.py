@@ -22,7 +22,7 @@ from reflexarc_proto.wire import event_from_proto, record_to_proto
 from reflexarc_proto.wire.record import loss_from_proto
 from reflexarc_server.batch import Batch, batch_of, read_batch
 from reflexarc_server.clock import Clock
-from reflexarc_server.history import Sent, same_upto
+from reflexarc_server.history import same_upto, unshown
 from reflexarc_server.judging import Judged, judge_all
 from reflexarc_server.precedence import Precedence
 from reflexarc_server.records import row_of, tracked_row
@@ -138,7 +138,8 @@ class Ingest:
                 self._store_early(transaction, self._admitted(transaction, installation, judged, now), answer)
                 return self._told(answer)
             checks = [(one.seq, one.check) for one in judged]
-            same = same_upto(transaction, stream, name, Sent((acked, request.previous_check), checks, losses))
+            previous = (acked, request.previous_check)
+            same = same_upto(transaction, stream, name, previous, checks)
             if same is not None:
                 transaction.count("rekeyed", 1)
                 _log.warning("%s goes on with the numbers of another history; it begins a new numbering", installation)
@@ -176,7 +177,9 @@ class Ingest:
                 for one in fresh:
                     answer.verdicts.add(seq=one.seq, code=LATER, reason=f"send from {stream.upto_seq + 1}")
             elif upto > stream.upto_seq:
-                self._store_losses(transaction, losses, stream.upto_seq, installation, incarnation, now)
+                new = [loss for loss in losses if loss.last_seq > stream.upto_seq]
+                new += [one for one in unshown(transaction, stream, name, previous, checks, losses) if one not in new]
+                self._store_losses(transaction, new, installation, incarnation, now)
                 self._store_all(transaction, self._admitted(transaction, installation, fresh, now), answer)
                 if any(one.check for one in fresh):
                     transaction.keep_checks(*name, [(one.seq, one.check) for one in fresh])
@@ -312,15 +315,14 @@ class Ingest:
         transaction.count("rejected", len(judged) - len(rows))
 
     def _store_losses(
-        self, transaction: Transaction, losses: Iterable[LossOutput], upto: int, installation: str, incarnation: str, now: int
+        self, transaction: Transaction, losses: Iterable[LossOutput], installation: str, incarnation: str, now: int
     ) -> None:
         """Keep what explains a gap, once, under the gap's first number."""
         for loss in losses:
-            if loss.last_seq > upto:
-                body = record_to_proto(loss.first_seq, loss).SerializeToString()
-                row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
-                if transaction.insert(row):
-                    transaction.count("records", 1)
+            body = record_to_proto(loss.first_seq, loss).SerializeToString()
+            row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
+            if transaction.insert(row):
+                transaction.count("records", 1)
 
 
 def _told(verdicts: Verdicts) -> list[Told]:

@@ -39,7 +39,7 @@ def test_a_repair_while_running_touches_no_record_that_is_there(tmp_path: Path) 
     with log.spool.store.transaction() as db:
         log.spool.upkeep._lose(db, 100, 109, "evicted")
     before = numbers(log)
-    log.spool.mend("a page: rotted")
+    log.spool.mend("a page: rotted", log.spool.store)
     assert numbers(log) == before
     assert log.append([TickInput(NOW)]) == COUNT + 1
     log.close()
@@ -75,31 +75,6 @@ def test_a_database_that_ends_within_a_page_misses_no_record_unsaid(tmp_path: Pa
         explained = {number for loss in losses for number in range(loss.first_seq, loss.last_seq + 1)}
         assert set(range(1, 502)) <= named.keys() | explained or log.spool.repair.notes, cut
         log.close()
-
-
-@pytest.mark.parametrize("acked", [0, 1_500])
-def test_rows_that_a_page_no_longer_counts_are_missed_and_come_back(tmp_path: Path, acked: int) -> None:
-    """SQLite finds nothing wrong with a page that says it holds fewer rows than it does."""
-    filled(tmp_path).close()
-    path = tmp_path / "store.db"
-    content = bytearray(path.read_bytes())
-    leaf = 0x0D
-    pages = [at for at in range(PAGE_BYTES, len(content), PAGE_BYTES) if content[at] == leaf]
-    at = pages[len(pages) * 3 // 4]
-    held = int.from_bytes(content[at + 3 : at + 5], "big")
-    content[at + 3 : at + 5] = (held - 7).to_bytes(2, "big")
-    path.write_bytes(content)
-    log = Log(tmp_path)
-    log.acknowledge(acked)
-    sent: list[int] = []
-    while (batch := upload_batch(log, 500, 10**6)).records:
-        assert batch.incarnation == log.incarnation
-        assert {loss.reason for loss in batch.losses} <= {"renumbered"}
-        sent += [seq for seq, _, _ in batch.records]
-        log.acknowledge(batch.last_seq)
-    assert sent == list(range(acked + 1, COUNT + 1))
-    assert any("missing" in note for note in log.spool.repair.notes), log.spool.repair.notes
-    log.close()
 
 
 def test_a_store_that_does_not_open_for_want_of_room_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

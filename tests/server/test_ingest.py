@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -125,17 +126,24 @@ def test_a_cloned_numbering_is_told_to_begin_anew(stubs: Stubs) -> None:
     assert stubs.folded().event_count == 5
 
 
-def test_a_copy_that_gave_up_what_the_other_stored_is_told_to_begin_anew(stubs: Stubs) -> None:
+def losses_held(data: Path) -> list[tuple[int, int]]:
+    with sqlite3.connect(data / "server.db") as db:
+        held = [record_pb2.LogRecord.FromString(body).loss for (body,) in db.execute("SELECT body FROM log WHERE kind = 18")]
+    return [(loss.first_seq, loss.last_seq) for loss in held]
+
+
+def test_what_a_copy_gave_up_is_said_though_the_other_stored_records_under_its_numbers(stubs: Stubs, data: Path) -> None:
+    """Nobody can tell it from a device that gave up what it never knew to be stored: nothing of either is refused."""
     stubs.push([event_record(i, page(i), check=100 + i) for i in range(1, 10)])
-    gone = record_pb2.Loss(reason="evicted", first_seq=6, last_seq=12, count=7)
-    its = [event_record(13, page(33), check=313)]
-    copy = stubs.push(its, losses=[gone], previous_check=105)
-    assert (copy.rekey, copy.upto_seq) == (True, 5), "it shows nothing of what is held from 6 on"
-    nothing = record_pb2.Loss(reason="evicted", first_seq=1, last_seq=12, count=12)
-    assert (stubs.push(its, losses=[nothing]).rekey, stubs.status().record_count) == (True, 10)
-    inside = record_pb2.Loss(reason="evicted", first_seq=6, last_seq=8, count=3)
-    shown = stubs.push([event_record(9, page(9), check=109), event_record(10, page(10), check=110)], losses=[inside])
-    assert (shown.rekey, codes(shown), shown.upto_seq) == (False, [DUPLICATE, STORED], 10), "the 9th is the one that is held"
+    gone = record_pb2.Loss(reason="evicted", first_seq=6, last_seq=9, count=4)
+    for expected in (STORED, DUPLICATE):
+        answer = stubs.push([event_record(10, page(10), check=110)], losses=[gone])
+        assert (answer.rekey, codes(answer), answer.upto_seq) == (False, [expected], 10)
+    assert losses_held(data) == [(6, 9)]
+    inside = record_pb2.Loss(reason="evicted", first_seq=3, last_seq=9, count=7)
+    shown = stubs.push([event_record(10, page(10), check=110), event_record(11, page(11), check=111)], losses=[inside])
+    assert (shown.rekey, codes(shown), shown.upto_seq) == (False, [DUPLICATE, STORED], 11)
+    assert losses_held(data) == [(6, 9)], "the 10th is the one that is held, so what it lost before is here"
 
 
 def test_an_empty_batch_asks_for_the_cursor(stubs: Stubs) -> None:
