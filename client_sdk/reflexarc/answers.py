@@ -175,6 +175,11 @@ def _acknowledge(log: Log, stream: sync_file_pb2.StreamAnswer, found: Applied) -
     if upto < log.acked_seq and log.cursor.is_foreign(upto):
         _renumber(log, 0, found)
         return
+    if upto > log.acked_seq and stream.upto_check and not _is_surely_ours(log, upto, stream.upto_check):
+        found.notes.append(
+            f"the server holds records up to {upto:,}; what was given up here since may be others, and is said again"
+        )
+        return
     log.cursor.acknowledge(upto, rejected)
     log.cursor.rewind(upto)
     if stream.upto_check and log.acked_seq == upto:

@@ -57,14 +57,14 @@ def unshown(
     records: Sequence[tuple[int, int]],
     losses: Sequence[LossOutput],
 ) -> list[LossOutput]:
-    """Losses over what is held here, of a sender that shows nothing of what is held last.
+    """Losses behind the cursor over what is held here, of a sender that shows nothing of what is held last.
 
     It may be a copy that gave up records of its own under these numbers, or have given up what it never knew to be stored; nobody
     can tell. Given as to `same_upto`, for which both are the same history.
     """
     upto = stream.upto_seq
-    over = [loss for loss in losses if loss.reason != RENUMBERED and loss.first_seq <= upto]
-    if not over:
+    over = [loss for loss in losses if loss.reason != RENUMBERED and loss.last_seq <= upto]
+    if not over:  # nearly always
         return []
     shown = max([previous[0] if previous[1] else 0, *(seq for seq, check in records if check and seq <= upto)])
     over = [loss for loss in over if loss.last_seq > shown]

@@ -15,7 +15,7 @@ from typing import Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.errors import InvalidEventError
 from reflexarc_core.event import Event
-from reflexarc_core.record import KIND_OF, RENUMBERED, EventInput, LossOutput
+from reflexarc_core.record import KIND_OF, RENUMBERED, EventInput, LossOutput, TombstoneOutput
 from reflexarc_proto.v1 import event_pb2
 from reflexarc_proto.v1 import event_service_pb2 as messages
 from reflexarc_proto.wire import event_from_proto, record_to_proto
@@ -39,6 +39,7 @@ REJECTED: Final = messages.VERDICT_CODE_REJECTED
 LATER: Final = messages.VERDICT_CODE_LATER
 _log = logging.getLogger(__name__)
 EVENT_KIND: Final = KIND_OF[EventInput]
+TOMBSTONE_KIND: Final = KIND_OF[TombstoneOutput]
 Verdicts = Iterable[messages.Verdict]
 
 
@@ -145,6 +146,7 @@ class Ingest:
                 _log.warning("%s goes on with the numbers of another history; it begins a new numbering", installation)
                 answer.rekey, answer.upto_seq = True, same
                 return answer
+            self._store_losses(transaction, unshown(transaction, stream, name, previous, checks, losses), name, now, again=True)
             fresh = [one for one in judged if one.seq > stream.upto_seq]
             resent = judged[: len(judged) - len(fresh)]
             late = self._store_late(transaction, name, resent, now)
@@ -177,9 +179,7 @@ class Ingest:
                 for one in fresh:
                     answer.verdicts.add(seq=one.seq, code=LATER, reason=f"send from {stream.upto_seq + 1}")
             elif upto > stream.upto_seq:
-                new = [loss for loss in losses if loss.last_seq > stream.upto_seq]
-                new += [one for one in unshown(transaction, stream, name, previous, checks, losses) if one not in new]
-                self._store_losses(transaction, new, installation, incarnation, now)
+                self._store_losses(transaction, [loss for loss in losses if loss.last_seq > stream.upto_seq], name, now)
                 self._store_all(transaction, self._admitted(transaction, installation, fresh, now), answer)
                 if any(one.check for one in fresh):
                     transaction.keep_checks(*name, [(one.seq, one.check) for one in fresh])
@@ -209,8 +209,9 @@ class Ingest:
         self, transaction: Transaction, name: tuple[str, str], resent: Sequence[Judged], now: int
     ) -> dict[int, messages.Verdict]:
         """Store what comes at numbers that were a loss here, by its id: a file from before the loss, or a copy of the store that
-        kept the record. The verdicts by number."""
-        sent = [one for one in resent if one.check and one.row is not None and one.row.record_id]
+        kept the record; a tombstone too, or its device would be asked to erase for ever. The verdicts by number."""
+        named = [one for one in resent if one.row is not None and (one.row.record_id or one.row.kind == TOMBSTONE_KIND)]
+        sent = [one for one in named if one.check]
         if not sent:
             return {}
         oldest, held = transaction.checks(*name, sent[0].seq, sent[-1].seq)
@@ -315,12 +316,14 @@ class Ingest:
         transaction.count("rejected", len(judged) - len(rows))
 
     def _store_losses(
-        self, transaction: Transaction, losses: Iterable[LossOutput], installation: str, incarnation: str, now: int
+        self, transaction: Transaction, losses: Iterable[LossOutput], name: tuple[str, str], now: int, *, again: bool = False
     ) -> None:
-        """Keep what explains a gap, once, under the gap's first number."""
+        """Keep what explains a gap, under the gap's first number. again: it may come again, and is kept once."""
         for loss in losses:
             body = record_to_proto(loss.first_seq, loss).SerializeToString()
-            row = row_of(loss, installation, incarnation, loss.first_seq, now, body)
+            row = row_of(loss, *name, loss.first_seq, now, body)
+            if again:
+                row = replace(row, record_id=f"{'/'.join(name)}/{loss.first_seq}-{loss.last_seq}")
             if transaction.insert(row):
                 transaction.count("records", 1)
 

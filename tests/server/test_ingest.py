@@ -146,6 +146,24 @@ def test_what_a_copy_gave_up_is_said_though_the_other_stored_records_under_its_n
     assert losses_held(data) == [(6, 9)], "the 10th is the one that is held, so what it lost before is here"
 
 
+def test_a_loss_alone_behind_the_cursor_is_said_once(stubs: Stubs, data: Path) -> None:
+    stubs.push([event_record(i, page(i), check=100 + i) for i in range(1, 10)])
+    gone = record_pb2.Loss(reason="evicted", first_seq=3, last_seq=8, count=6)
+    for _ in range(2):
+        answer = stubs.push([], losses=[gone])
+        assert (answer.rekey, answer.upto_seq) == (False, 9)
+    assert losses_held(data) == [(3, 8)]
+
+
+def test_a_tombstone_at_a_number_that_was_a_loss_is_taken(stubs: Stubs) -> None:
+    """Else its device is asked to erase again with every answer."""
+    gone = record_pb2.Loss(reason="evicted", first_seq=2, last_seq=4, count=3)
+    stubs.push([event_record(1, page(1), check=101), event_record(5, page(5), check=105)], losses=[gone])
+    stone = record_pb2.LogRecord(seq=3, check=103, tombstone=record_pb2.Tombstone(subject_digest="a" * 64, erase_time=5))
+    for expected in (STORED, DUPLICATE):
+        assert codes(stubs.push([stone])) == [expected]
+
+
 def test_an_empty_batch_asks_for_the_cursor(stubs: Stubs) -> None:
     assert stubs.push([]).upto_seq == 0
     stubs.push([event_record(i, page(i)) for i in range(1, 4)])
