@@ -25,6 +25,7 @@ from reflexarc_core.errors import (
     SyncFileError,
 )
 from reflexarc_core.record import LossOutput, ScoresInput
+from reflexarc_edge.forget import REASON as ERASED
 from reflexarc_edge.log import Log
 from reflexarc_edge.store import Store
 
@@ -154,6 +155,15 @@ def _is_surely_ours(log: Log, seq: int, check: int) -> bool:
     return 0 < seq <= log.last_seq and check != 0 and log.check_of(seq) == check
 
 
+def _is_vouched_for(log: Log, seq: int, check: int) -> bool:
+    """Whether anything left here speaks for the server's record being ours: itself, or what an erasure made of it."""
+    if _is_surely_ours(log, seq, check):
+        return True
+    left = [record for row, record in log.read_rows(seq - 1, 1, seq) if row.seq == seq]
+    is_erased = any(isinstance(one, ScoresInput) or (isinstance(one, LossOutput) and one.reason == ERASED) for one in left)
+    return is_erased and _has_erased(log)
+
+
 def _renumber(log: Log, same_upto: int, found: Applied) -> None:
     log.cursor.renumber(same_upto)
     found.notes.append(
@@ -175,7 +185,7 @@ def _acknowledge(log: Log, stream: sync_file_pb2.StreamAnswer, found: Applied) -
     if upto < log.acked_seq and log.cursor.is_foreign(upto):
         _renumber(log, 0, found)
         return
-    if upto > log.acked_seq and stream.upto_check and not _is_surely_ours(log, upto, stream.upto_check):
+    if upto > log.acked_seq and stream.upto_check and not _is_vouched_for(log, upto, stream.upto_check):
         found.notes.append(
             f"the server holds records up to {upto:,}; what was given up here since may be others, and is said again"
         )

@@ -24,6 +24,7 @@ EARLY_ROWS_MAX: Final = 20_000
 ALONE_BYTES_MIN: Final = 65_536
 """A record refused for want of room is too large only from here on; a smaller one met a server that is busy."""
 BATCH_BYTES_MIN: Final = 16_384
+ANOTHER: Final = "another store goes on with this one's numbers"
 KNOCK_RECORDS_MAX: Final = 10
 """Records of the first batch for a server that may be away: offline, nothing larger is read again and again."""
 
@@ -88,7 +89,7 @@ class Sender:
         if batch.incarnation != log.incarnation:  # the store was mended meanwhile, and everything is sent under new numbers
             return
         if answer.rekey:
-            self._renumber(min(max(0, answer.upto_seq), batch.last_seq))
+            self._renumber(min(max(0, answer.upto_seq), batch.last_seq), ANOTHER)
             return
         before = log.acked_seq
         # No number is believed that was not sent: what lies behind it would never be sent at all.
@@ -101,7 +102,7 @@ class Sender:
         acknowledged = batch.previous_seq or (0 if answer.retry_after_ms else batch.renumbered_upto)
         if answer.upto_seq < acknowledged:
             if log.cursor.is_foreign(answer.upto_seq):
-                self._renumber(0)
+                self._renumber(0, f"the server went back to {answer.upto_seq}, which it never said to this store")
                 return
             log.cursor.rewind(answer.upto_seq)
             self._early_seq = 0
@@ -119,8 +120,8 @@ class Sender:
         elif batch.last_seq > before:
             raise _not_now("the server took nothing of what was sent", answer)
 
-    def _renumber(self, same_upto: int) -> None:
-        """Somebody else goes on with our numbers: we were copied, or put back to an earlier state."""
+    def _renumber(self, same_upto: int, why: str) -> None:
+        """Somebody else goes on with our numbers, or may: we were copied, or put back to an earlier state."""
         log = self._device.log
         log.cursor.renumber(same_upto)
         self._halving.clear()
@@ -128,8 +129,8 @@ class Sender:
         self.counts["rekeyed"] += 1
         self._renumbered_in_a_row += 1
         told = TransportError(
-            f"another store goes on with this one's numbers; a new numbering begins behind {same_upto}",
-            hint="the store was copied, or put back to an earlier state; nothing is lost by it",
+            f"{why}; a new numbering begins behind {same_upto}",
+            hint="the store was copied, or put back to an earlier state, or the server was; nothing that is kept is lost by it",
         )
         self._device.note("sync", told)
         if self._renumbered_in_a_row > 1:  # a server that always says so is asked at the pace of failures

@@ -326,6 +326,8 @@ class SimulatedDevice:
             self.world.counts["errors of a full disk"] += 1
         elif text.startswith("another store goes on") and (self.was_forked or self.world.forgotten):
             self.world.counts["new numberings"] += 1
+        elif text.startswith("the server went back to") and self.world.server.was_restored:
+            self.world.counts["new numberings"] += 1
         elif text.startswith("the server holds records up to") and self.world.server.was_restored:
             self.world.counts["rewound"] += 1
         else:
