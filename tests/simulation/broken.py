@@ -54,7 +54,7 @@ class Forgetful(Ingest):
 class DropsLosses(Ingest):
     """Takes a loss's word for a gap, and does not keep it."""
 
-    def _store_losses(self, *given: Any) -> None:
+    def _store_losses(self, *given: Any, **more: Any) -> None:
         return
 
 

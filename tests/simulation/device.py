@@ -324,9 +324,9 @@ class SimulatedDevice:
         text = str(error)
         if isinstance(error, StorageError) and self.is_full:
             self.world.counts["errors of a full disk"] += 1
-        elif text.startswith("another store goes on") and (self.was_forked or self.world.forgotten):
-            self.world.counts["new numberings"] += 1
-        elif text.startswith("the server went back to") and self.world.server.was_restored:
+        elif (text.startswith("another store goes on") and (self.was_forked or self.world.forgotten)) or (
+            text.startswith("the server went back to") and self.world.server.was_restored
+        ):
             self.world.counts["new numberings"] += 1
         elif text.startswith("the server holds records up to") and self.world.server.was_restored:
             self.world.counts["rewound"] += 1
