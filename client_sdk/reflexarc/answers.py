@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from reflexarc.credential import file_key
 from reflexarc.device import INBOX, Device
+from reflexarc.sender import ANOTHER
 from reflexarc.transport import down_of
 from reflexarc_core.decision import Decision
 from reflexarc_core.errors import (
@@ -167,8 +168,8 @@ def _is_vouched_for(log: Log, seq: int, check: int) -> bool:
 def _renumber(log: Log, same_upto: int, found: Applied) -> None:
     log.cursor.renumber(same_upto)
     found.notes.append(
-        "another store goes on with this one's numbers: it was copied, or put back to an earlier state; a new numbering"
-        f" begins behind {same_upto:,}, and the next export carries what the server lacks"
+        f"{ANOTHER}: it was copied, or put back to an earlier state; a new numbering begins behind {same_upto:,}, and the next"
+        " export carries what the server lacks"
     )
 
 

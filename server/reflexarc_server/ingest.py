@@ -146,7 +146,7 @@ class Ingest:
                 _log.warning("%s goes on with the numbers of another history; it begins a new numbering", installation)
                 answer.rekey, answer.upto_seq = True, same
                 return answer
-            self._store_losses(transaction, unshown(transaction, stream, name, previous, checks, losses), name, now, again=True)
+            self._store_losses(transaction, unshown(transaction, stream, name, previous, checks, losses), name, now)
             fresh = [one for one in judged if one.seq > stream.upto_seq]
             resent = judged[: len(judged) - len(fresh)]
             late = self._store_late(transaction, name, resent, now)
@@ -315,16 +315,13 @@ class Ingest:
         transaction.count("duplicates", len(rows) - sum(stored))
         transaction.count("rejected", len(judged) - len(rows))
 
-    def _store_losses(
-        self, transaction: Transaction, losses: Iterable[LossOutput], name: tuple[str, str], now: int, *, again: bool = False
-    ) -> None:
-        """Keep what explains a gap, under the gap's first number. again: it may come again, and is kept once."""
+    def _store_losses(self, transaction: Transaction, losses: Iterable[LossOutput], name: tuple[str, str], now: int) -> None:
+        """Keep what explains a gap, once, under the gap's first number."""
         for loss in losses:
             body = record_to_proto(loss.first_seq, loss).SerializeToString()
             row = row_of(loss, *name, loss.first_seq, now, body)
-            if again:
-                row = replace(row, record_id=f"{'/'.join(name)}/{loss.first_seq}-{loss.last_seq}")
-            if transaction.insert(row):
+            identified = replace(row, record_id=f"{'/'.join(name)}/{loss.first_seq}-{loss.last_seq}")
+            if transaction.insert(identified):
                 transaction.count("records", 1)
 
 

@@ -161,6 +161,22 @@ def test_gaps_are_written_down(sound: Path) -> None:
     assert losses(sound) == [("damaged", 1, 3), ("damaged", 100, 109), ("damaged", 591, 601)]
 
 
+def test_the_end_of_a_log_is_written_down(sound: Path) -> None:
+    execute(sound, "DELETE FROM log WHERE seq > 590")
+    assert "11 missing numbers were written down as lost" in repaired(sound)
+    assert losses(sound) == [("damaged", 591, 601)]
+
+
+def test_what_was_cut_before_a_server_went_back_is_not_missing(sound: Path) -> None:
+    log = Log(sound)
+    log.acknowledge(400)
+    log.cursor.rewind(200)
+    log.close()
+    execute(sound, "DELETE FROM log WHERE seq <= 300")
+    assert not [line for line in repaired(sound) if "missing" in line]
+    assert losses(sound) == []
+
+
 def test_more_places_than_one_walk_tells(tmp_path: Path) -> None:
     folder = make_store(tmp_path / "store", 2_400)
     execute(folder, "UPDATE log SET decision_id = 'x' || decision_id WHERE kind = 16")

@@ -7,21 +7,15 @@ from pathlib import Path
 import pytest
 
 from reflexarc.answers import Applied, _acknowledge
-from reflexarc_core.record import TickInput
 from reflexarc_edge.log import Log
 from reflexarc_edge.upload import upload_batch
 from reflexarc_proto.v1 import sync_file_pb2
-from tests.edge.kit import NOW
+from tests.edge.kit import filled
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Log:
-    log = Log(tmp_path)
-    for _ in range(10):
-        log.append([TickInput(NOW)] * 100)
-    log.drain()
-    log.sync_to_disk()
-    return log
+    return filled(tmp_path, 1_000)
 
 
 def answered(log: Log, upto: int, check: int) -> Applied:

@@ -50,6 +50,11 @@ def visit(client: Client, first: int, last: int, mark: str = "") -> None:
         assert client.page(f"/{mark}{number}").accepted
 
 
+def put_back(backup: Path, data: Path) -> None:
+    shutil.rmtree(data)
+    shutil.copytree(backup, data)
+
+
 def urls(data: Path) -> list[str]:
     return [str(event.properties["page_url"]) for _, event in LogReader(data).events()]
 
@@ -131,8 +136,7 @@ def test_a_server_from_an_older_copy_says_so_and_gets_again_what_is_left(tmp_pat
         visit(client, 61, 200)
         assert client.flush(20).delivered
         server.stop()
-        shutil.rmtree(data)
-        shutil.copytree(tmp_path / "backup", data)
+        put_back(tmp_path / "backup", data)
         # Some of what the server held is not kept here any more.
         numbers = {url_of(record): seq for seq, record in client.log.records(0)}
         first, last = numbers["/50"], numbers["/99"]
@@ -171,8 +175,7 @@ def test_a_server_from_an_older_copy_that_a_copied_store_moved_on_is_not_taken_f
         with client.log.spool.store.transaction() as db:
             db.execute("DELETE FROM log WHERE seq <= ?", (numbers["/55"],))
     server.stop()
-    shutil.rmtree(data)
-    shutil.copytree(tmp_path / "backup", data)
+    put_back(tmp_path / "backup", data)
     server = serve(data, address)
     with device(tmp_path / "copy", address) as other:
         visit(other, 1, 10, mark="other/")
@@ -216,8 +219,7 @@ def test_a_server_from_before_a_new_numbering_gets_what_it_was_told_under_the_ol
         else:
             client.log.cursor.renumber(client.log.acked_seq)
     server.stop()
-    shutil.rmtree(data)
-    shutil.copytree(tmp_path / "backup", data)
+    put_back(tmp_path / "backup", data)
     server = serve(data, address)
     with device(tmp_path / "snapshot", address) as client:
         visit(client, 91, 95, mark="new/")

@@ -12,7 +12,7 @@ from reflexarc_core.engine import Engine
 from reflexarc_core.errors import ScoringError
 from reflexarc_core.event import Event
 from reflexarc_core.model import LiveModel, Scored
-from reflexarc_core.record import DecisionOutput, Moment
+from reflexarc_core.record import DecisionOutput, Moment, TickInput
 from reflexarc_core.replay import fold
 from reflexarc_edge.codec import pack
 from reflexarc_edge.log import Log
@@ -52,6 +52,16 @@ triggers:
 actions:
   offer: {payload: {text: hello}}
 """
+
+
+def filled(folder: Path, count: int) -> Log:
+    """A log of so many ticks, all in the database and on the disk. count: a multiple of 100."""
+    log = Log(folder)
+    for _ in range(count // 100):
+        log.append([TickInput(NOW)] * 100)
+    log.drain()
+    log.sync_to_disk()
+    return log
 
 
 class Rule:

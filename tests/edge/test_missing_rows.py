@@ -11,20 +11,11 @@ from reflexarc_edge.capture import Capture, encode_capture
 from reflexarc_edge.log import Log
 from reflexarc_edge.schema import PAGE_BYTES
 from reflexarc_edge.upload import upload_batch
-from tests.edge.kit import NOW
+from tests.edge.kit import NOW, filled
 
 COUNT = 3_000
 LEAF = 0x0D
 """First byte of a page of rows in SQLite's file format."""
-
-
-def filled(folder: Path) -> Log:
-    log = Log(folder)
-    for _ in range(COUNT // 100):
-        log.append([TickInput(NOW)] * 100)
-    log.drain()
-    log.sync_to_disk()
-    return log
 
 
 def capture(log: Log, number: int) -> None:
@@ -42,11 +33,10 @@ def delete(log: Log, first: int, last: int) -> None:
 @pytest.mark.parametrize("acked", [0, 1_500])
 def test_rows_that_a_page_no_longer_counts_are_missed_and_come_back(tmp_path: Path, acked: int) -> None:
     """SQLite finds nothing wrong with a page that says it holds fewer rows than it does."""
-    filled(tmp_path).close()
+    filled(tmp_path, COUNT).close()
     path = tmp_path / "store.db"
     content = bytearray(path.read_bytes())
-    leaf = 0x0D
-    pages = [at for at in range(PAGE_BYTES, len(content), PAGE_BYTES) if content[at] == leaf]
+    pages = [at for at in range(PAGE_BYTES, len(content), PAGE_BYTES) if content[at] == LEAF]
     at = pages[len(pages) * 3 // 4]
     held = int.from_bytes(content[at + 3 : at + 5], "big")
     content[at + 3 : at + 5] = (held - 7).to_bytes(2, "big")
@@ -65,7 +55,7 @@ def test_rows_that_a_page_no_longer_counts_are_missed_and_come_back(tmp_path: Pa
 
 
 def test_the_head_of_a_log_that_nobody_acknowledged_is_mended_once(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     delete(log, 1, 44)
     for _ in range(3):
         batch = upload_batch(log, 500, 10**6)
@@ -80,7 +70,7 @@ def test_the_head_of_a_log_that_nobody_acknowledged_is_mended_once(tmp_path: Pat
 
 
 def test_captures_that_wait_come_through_a_mend(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     log.spool.drainer.stop(5)
     delete(log, 500, 505)
     for number in range(5):
@@ -93,7 +83,7 @@ def test_captures_that_wait_come_through_a_mend(tmp_path: Path) -> None:
 
 
 def test_a_frame_that_rots_among_captures_is_named_and_mends_nothing(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     log.spool.drainer.stop(5)
     capture(log, 1)
     at = log.spool._journal.position
@@ -108,7 +98,7 @@ def test_a_frame_that_rots_among_captures_is_named_and_mends_nothing(tmp_path: P
 
 
 def test_a_gap_is_mended_by_one_of_two_who_find_it(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     delete(log, 500, 505)
     damaged = log.spool.store
     for _ in range(2):
@@ -121,7 +111,7 @@ def test_a_gap_is_mended_by_one_of_two_who_find_it(tmp_path: Path) -> None:
 def test_a_number_the_server_never_said_to_this_store_is_foreign_where_nothing_can_be_compared(
     tmp_path: Path, upto: int, is_foreign: bool
 ) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     for acked in (100, 300, 600, 1_000):
         log.acknowledge(acked)
     delete(log, 1, 900)

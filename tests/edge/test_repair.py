@@ -17,17 +17,9 @@ from reflexarc_edge.schema import PAGE_BYTES
 from reflexarc_edge.seal import Sealed
 from reflexarc_edge.store import Store
 from reflexarc_edge.upload import upload_batch
-from tests.edge.kit import NOW
+from tests.edge.kit import NOW, filled
 
 COUNT = 3_000
-
-
-def filled(folder: Path, count: int = COUNT) -> Log:
-    log = Log(folder)
-    for _ in range(count // 100):
-        log.append([TickInput(NOW)] * 100)
-    log.drain()
-    return log
 
 
 def numbers(log: Log) -> dict[int, str]:
@@ -35,7 +27,7 @@ def numbers(log: Log) -> dict[int, str]:
 
 
 def test_a_repair_while_running_touches_no_record_that_is_there(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     with log.spool.store.transaction() as db:
         log.spool.upkeep._lose(db, 100, 109, "evicted")
     before = numbers(log)
@@ -101,7 +93,7 @@ def test_a_store_that_does_not_open_for_want_of_room_leaves_no_file_open(tmp_pat
 
 
 def test_the_oldest_records_are_explained_as_well(tmp_path: Path) -> None:
-    log = filled(tmp_path)
+    log = filled(tmp_path, COUNT)
     log.sync_to_disk()
     log.acknowledge(10)
     log.close()

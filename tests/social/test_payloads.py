@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexarc_core.event import subject_parts
+from reflexarc_core.event import STRING_BYTES_MAX, subject_parts
 from reflexarc_server.social import facebook, linkedin, twitter
 from reflexarc_server.social.post import EVENT_ID_LENGTH_MAX, Heard, Post, event_of
 from tests.social.payloads import US, activity, comment, naming_us, notification, tweet
@@ -46,6 +46,24 @@ def test_a_share_names_what_is_shared() -> None:
     event = event_of(share, 9, None)
     assert (event.event_type, event.properties["content_id"], event.subject) == ("social_share", "5", "anonymous:twitter/901")
     assert event.event_time == 1_700_006_400_000
+
+
+@pytest.mark.parametrize("created", [10**60, 2**53 + 1, 253_402_300_800_000, -5, 1.5e300])
+def test_a_time_that_is_none_is_the_time_of_the_delivery(created: Any) -> None:
+    page = comment("hello")
+    page["entry"][0]["changes"][0]["value"]["created_time"] = created
+    page["entry"][0]["time"] = 1_700_006_400
+    (post,) = facebook.read(page)
+    assert isinstance(post, Post)
+    assert post.post_time == 1_700_006_400_000
+
+
+def test_a_share_of_a_long_address_is_an_event() -> None:
+    value = {"item": "share", "verb": "add", "post_id": "9", "from": {"id": "2"}, "link": "https://a.example/" + "x" * 9_000}
+    page = {"object": "page", "entry": [{"id": "1", "changes": [{"field": "feed", "value": value}]}]}
+    (share,) = facebook.read(page)
+    assert isinstance(share, Post)
+    assert len(str(event_of(share, 1, None).properties["content_id"])) == STRING_BYTES_MAX
 
 
 @pytest.mark.parametrize("name", twitter.ACTIVITIES)

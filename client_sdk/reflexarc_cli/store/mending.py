@@ -114,7 +114,7 @@ class _Mender:
                 self.done.append("a kept value that could not be read was dropped: the next start has its default")
 
     def _mend_log(self) -> None:
-        floor = max(self._store.meta("acked_seq", 0), self._store.meta("numbered_from", 0))
+        floor = max(self._store.meta(name, 0) for name in ("acked_seq", "numbered_from", "held_once"))
         missing = misfiled = 0
         while True:  # a walk tells so many places and no more
             found = walk(each(self._log_rows), floor, self._seal)

@@ -233,7 +233,7 @@ class _Verification:
         """Numbers up to here may be gone."""
         if not self._verdict.decoded:
             return 2**62  # what the server holds cannot be told
-        return max(_whole(values.get("acked_seq")), _whole(values.get("numbered_from")))
+        return max(_whole(values.get(name)) for name in ("acked_seq", "numbered_from", "held_once"))
 
     def _still_missing(self, look: Look, gaps: Runs) -> Runs:
         """Those of the gaps that are there at a second look: the owner may have given up or cut records meanwhile."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from reflexarc_core.event import STRING_BYTES_MAX, Event, Value
+from reflexarc_server.collect.times import time_of
 
 TWITTER: Final = "twitter"
 FACEBOOK: Final = "facebook"
@@ -133,7 +134,7 @@ def event_of(post: Post, now: int, sentiment: float | None) -> Event:
     if sentiment is not None:
         properties["sentiment"] = sentiment
     if post.event_type == SHARE:
-        properties["content_id"] = post.parent_id or post.url or post.post_id
+        properties["content_id"] = fitting(post.parent_id or post.url or post.post_id)
     return Event(event_id_of(post), post.event_type, subject_of(post), post.post_time or now, properties)
 
 
@@ -175,7 +176,7 @@ def time_in(value: Any) -> int:
     if isinstance(value, str) and not value.isdecimal():
         return _date_in(value)
     count = count_in(value)
-    return count if count >= 10**11 else count * 1_000  # seconds reach this in the year 5138
+    return time_of(count if count >= 10**11 else count * 1_000)  # seconds reach this in the year 5138
 
 
 def _date_in(text: str) -> int:
