@@ -39,6 +39,8 @@ HINTED_SUBJECTS = 100
 """Subjects asked about when the server says that something waits: those who were here last."""
 WAITED_OUT = 0.9
 """Share of its deadline after which a failed call did not fail but wait."""
+REFUSED_S = 600.0
+"""How long a bundle that could not be taken is left alone, unless the server announces another meanwhile."""
 
 
 class Uplink:
@@ -62,7 +64,8 @@ class Uplink:
         self._flush_waiting = 0
         self._last_error = ""
         self._refusal: type[Exception] | None = None
-        self._bundle_wanted = ""
+        self._bundle_refused = ""
+        self._look_again_at = 0.0
         self._bundle_lock = threading.Lock()
         self._to_pull: dict[str, None] = {}
         self._control = ControlStream(self._transport, device, self.wake)
@@ -248,12 +251,7 @@ class Uplink:
             self._device.confirm_time(down.server_time)
             self._receive(down)
             self._control.polled(set(down.paused), heard)
-            if down.bundle_digest and down.bundle_digest not in (self._device.live_bundle, self._bundle_wanted):
-                try:
-                    self._take_bundle(down.bundle_digest, timeout_s)
-                except (ManifestError, DefinitionError, ScoringError) as error:
-                    self._bundle_wanted = down.bundle_digest  # refused once: not fetched again and again
-                    self._device.note("bundle", error)
+            self._follow(down.bundle_digest, timeout_s)
             for digest, erase_time in down.erased:
                 self._device.forget_told(digest, erase_time)
                 self.wake()  # the server waits for the tombstone
@@ -275,11 +273,27 @@ class Uplink:
         for lease in down.leases:
             self._device.runtime.lease(lease, moment)
 
+    def _follow(self, digest: str, timeout_s: float) -> None:
+        """Take the bundle the server announces. One that fails is told of, and not fetched again with every pull."""
+        if digest != self._bundle_refused:
+            self._bundle_refused = ""
+        elif time.monotonic() < self._look_again_at:
+            return
+        if digest in ("", self._device.live_bundle):
+            return
+        try:
+            self._take_bundle(digest, timeout_s)
+        except (ManifestError, DefinitionError, ScoringError) as error:
+            self._bundle_refused, self._look_again_at = digest, time.monotonic() + REFUSED_S
+            self._device.note("bundle", error)
+
     def _take_bundle(self, digest: str, timeout_s: float) -> None:
         with self._bundle_lock:
             if digest == self._device.live_bundle:
                 return
             manifest = self._transport.bundle_manifest(digest, timeout_s)
+            if not manifest:  # the server went on to another meanwhile, which the next pull announces
+                return
             bundle = self._device.bundles.install(
                 digest, manifest, lambda sha256, byte_count: self._transport.fetch(sha256, byte_count, timeout_s)
             )

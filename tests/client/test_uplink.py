@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import socket
 import threading
@@ -130,6 +131,58 @@ def test_a_bundle_is_taken_by_itself_and_decides(
 
 def unsure() -> TableScorer:
     return TableScorer({"churn": (("engagement_score", "usage_frequency"), lambda vector: (0.9, 0.1))}, {"churn": (0.7,)})
+
+
+@pytest.fixture
+def two_bundles(server: Server) -> tuple[str, str]:
+    """Digests of two bundles that the server keeps, of two catalogs and no models."""
+    folder = server.parts.distribution
+    other = dataclasses.replace(load_catalog(None), version="other")
+    return folder.keep(load_catalog(None), {}), folder.keep(other, {})
+
+
+def test_a_bundle_that_is_gone_when_it_is_fetched_is_taken_when_it_comes_back(
+    tmp_path: Path, server: Server, backend: Backend, clock: ManualClock, two_bundles: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A promotion between the pull that announces a bundle and the call that fetches it, and then the way back."""
+    first, second = two_bundles
+    backend.activate(first)
+    real = Transport.bundle_manifest
+
+    def promoted_meanwhile(transport: Transport, digest: str, timeout_s: float) -> bytes:
+        monkeypatch.undo()
+        backend.activate(second)
+        return real(transport, digest, timeout_s)
+
+    monkeypatch.setattr(Transport, "bundle_manifest", promoted_meanwhile)
+    told: list[Exception] = []
+    with device(tmp_path, server.address, clock, on_error=told.append) as client:
+        assert until(lambda: client.live_bundle == second)
+        backend.activate(first)
+        assert until(lambda: client.live_bundle == first)
+    assert told == [], "nothing was wrong with either"
+
+
+def test_a_bundle_that_was_refused_is_looked_at_again_once_another_was_announced(
+    tmp_path: Path, server: Server, backend: Backend, clock: ManualClock, two_bundles: tuple[str, str]
+) -> None:
+    first, second = two_bundles
+    spoiled = tmp_path / "server" / "bundles" / second / "catalog.json"
+    sound = spoiled.read_bytes()
+    backend.activate(second)
+    spoiled.write_bytes(sound.replace(b"a", b"b"))
+    told: list[Exception] = []
+    with device(tmp_path, server.address, clock, on_error=told.append) as client:
+        assert until(lambda: bool(told))
+        attempts = client.stats()["uplink"]["attempts"]
+        assert until(lambda: client.stats()["uplink"]["attempts"] > attempts + 3)
+        assert (len(told), client.live_bundle) == (1, ""), "it is fetched with every pull"
+        spoiled.write_bytes(sound)
+        backend.activate(first)
+        assert until(lambda: client.live_bundle == first)
+        backend.activate(second)
+        assert until(lambda: client.live_bundle == second)
 
 
 def ask_once(client: Client, clock: ManualClock) -> Reason:

@@ -1,7 +1,8 @@
 """Everything a run could take from outside its seed, made part of it: threads never run, time and chance are the simulation's.
 
 Owns the replacements and their undoing. Whoever would wait lets virtual time pass instead; what a thread would do is a step
-of the simulation. Must never be left on: it changes the process it runs in.
+of the simulation. Must never be left on: it changes the process it runs in. A thread that ran before it, of another test say,
+keeps the real clock, real waits and real chance.
 """
 
 from __future__ import annotations
@@ -79,7 +80,12 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
     def token_hex(count: int = 32) -> str:
         return draw.randbytes(count).hex()
 
-    replaced: list[tuple[Any, str, Any]] = [
+    own = threading.get_ident()
+
+    def here(real: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **more: (fake if threading.get_ident() == own else real)(*given, **more)
+
+    stilled: list[tuple[Any, str, Any]] = [
         (threading, "Thread", StillThread),
         (threading, "Timer", StillThread),
         (threading, "Event", StillEvent),
@@ -91,6 +97,8 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
         (os, "urandom", draw.randbytes),
         (secrets, "token_hex", token_hex),
         (secrets, "token_bytes", draw.randbytes),
+    ]
+    replaced = [(place, name, here(getattr(place, name), fake)) for place, name, fake in stilled] + [
         (reflexarc.transport, "Channel", channel),
         (Precedence, "give_way", lambda precedence: None),  # nobody stores while something is folded
     ]
