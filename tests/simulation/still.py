@@ -83,7 +83,10 @@ def still(now_ms: Callable[[], int], pass_by: Callable[[int], None], seed: str, 
     own = threading.get_ident()
 
     def here(real: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *given, **more: (fake if threading.get_ident() == own else real)(*given, **more)
+        def chosen(*given: Any, **more: Any) -> Any:
+            return (fake if threading.get_ident() == own else real)(*given, **more)
+
+        return chosen
 
     stilled: list[tuple[Any, str, Any]] = [
         (threading, "Thread", StillThread),
