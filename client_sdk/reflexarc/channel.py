@@ -98,7 +98,10 @@ class Channel:
                 call = getattr(made, name)(request, timeout=timeout_s, metadata=self._shown(metadata))
                 if opened is not None:
                     opened(call.cancel)
-                yield from call
+                for response in call:
+                    if isinstance(response, _Unreadable):
+                        raise TransportError(f"the server at {self._address} answered what cannot be read")
+                    yield response
             except grpc.RpcError as error:
                 # Whoever may end it from outside must not wait for a look at the other side.
                 patience_s = timeout_s if opened is None else 0.0
@@ -244,10 +247,33 @@ class Channel:
                     self._channel.subscribe(self._on_state, try_to_connect=True)
             held = self._stubs.get(stub)
             if held is None:
-                held = self._stubs[stub] = stub(self._channel)
+                held = self._stubs[stub] = stub(_Readable(self._channel))
             self._inside += 1
             found: T = held
             return found
+
+
+class _Unreadable:
+    """In the place of a response that could not be read."""
+
+
+class _Readable:
+    """A channel for a stub: gRPC would keep a streaming call for ever, and what belongs to it, whose response cannot be read."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.unary_unary = channel.unary_unary
+
+    def unary_stream(self, *given: Any, response_deserializer: Callable[[bytes], object], **more: Any) -> Any:
+        from google.protobuf.message import DecodeError
+
+        def read(content: bytes) -> object:
+            try:
+                return response_deserializer(content)
+            except DecodeError:
+                return _Unreadable()
+
+        return self._channel.unary_stream(*given, response_deserializer=read, **more)
 
 
 def _get_on_with_gevent() -> bool:
