@@ -8,6 +8,7 @@ entries and gives rows back.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -107,25 +108,26 @@ class Store:
     def insert(self, entries: Sequence[Entry]) -> None:
         """Write entries in one transaction, and what they change beside the log. Raises StorageError, nothing kept then."""
         rows = [(e.seq, e.kind, e.decision_id, e.body, checksum(e.seq, e.kind, e.body), e.priority) for e in entries]
-        with self.transaction() as db:
-            db.executemany(_INSERT, rows)
-            position = -1
-            taken: dict[str, int] = {}
-            for entry in entries:
-                if entry.fired_expire_time is not None:
-                    db.execute(
-                        "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?)",
-                        (entry.decision_id, entry.fired_expire_time, entry.body, entry.seq),
-                    )
-                elif entry.handed:
-                    db.execute("DELETE FROM pending WHERE decision_id = ?", (entry.decision_id,))
-                position = max(position, entry.position)
-                if entry.taken is not None:
-                    taken[entry.taken.journal] = entry.taken.seq
-            if position > self.meta("position_max", -1):
-                self._put("position_max", position)
-            db.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?)", list(taken.items()))
-        self.last_seq = max(self.last_seq, entries[-1].seq)
+        with self.lock:  # whoever reads these rows knows that they were given out
+            with self.transaction() as db:
+                db.executemany(_INSERT, rows)
+                position = -1
+                taken: dict[str, int] = {}
+                for entry in entries:
+                    if entry.fired_expire_time is not None:
+                        db.execute(
+                            "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?)",
+                            (entry.decision_id, entry.fired_expire_time, entry.body, entry.seq),
+                        )
+                    elif entry.handed:
+                        db.execute("DELETE FROM pending WHERE decision_id = ?", (entry.decision_id,))
+                    position = max(position, entry.position)
+                    if entry.taken is not None:
+                        taken[entry.taken.journal] = entry.taken.seq
+                if position > self.meta("position_max", -1):
+                    self._put("position_max", position)
+                db.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?)", list(taken.items()))
+            self.last_seq = max(self.last_seq, entries[-1].seq)
 
     def keep_snapshot(self, seq: int, head: dict[str, Any], subjects: dict[str, dict[str, Any]], dropped: set[str]) -> None:
         """Keep the state as of a stored record: the head, and the subjects that changed since the last call."""
@@ -232,9 +234,16 @@ class Store:
 
     def rows(self, after: int, count_max: int, upto: int = 2**62) -> tuple[list[Row], list[Row]]:
         """(sound, damaged) rows behind `after` and not behind `upto`, in order."""
-        query = "SELECT seq, kind, body, crc FROM log WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        # One more than is wanted, and not only those up to `upto`: a number that rotted ends no search then, unseen.
+        query = "SELECT seq, kind, body, crc FROM log WHERE seq > ? ORDER BY seq LIMIT ?"
         with self.reading() as db:
-            rows = [Row(*row) for row in db.execute(query, (after, upto, count_max)).fetchall()]
+            found = [Row(*row) for row in db.execute(query, (after, count_max + 1)).fetchall()]
+            newest = self.last_seq
+        numbers = [row.seq for row in found]
+        if numbers and (numbers[-1] > newest or any(b <= a for a, b in itertools.pairwise(numbers))):
+            # SQLite reads them as they stand: what is put in the place of such a row would replace another.
+            raise StoreDamagedError(f"{self.path}: it holds a record under another's number")
+        rows = [row for row in found[:count_max] if row.seq <= upto]
         sound = [row for row in rows if is_sound(row)]
         return sound, [] if len(sound) == len(rows) else [row for row in rows if not is_sound(row)]
 
@@ -280,7 +289,7 @@ class Store:
         """The same, each with the decision's id."""
         with self.reading() as db:
             rows = db.execute("SELECT decision_id, seq, body FROM pending ORDER BY decision_id").fetchall()
-        return [(name, Row(seq, DECISION_KIND, body, checksum(seq, DECISION_KIND, body))) for name, seq, body in rows]
+        return [(name, _unchecked(seq, DECISION_KIND, body)) for name, seq, body in rows]
 
     def oldest_owed_rows(self, beyond: int, count_max: int) -> list[Row]:
         """The oldest of them where there are more than `beyond`, so many at most."""
@@ -288,7 +297,7 @@ class Store:
         with self.reading() as db:
             spare = int(db.execute("SELECT count(*) FROM pending").fetchone()[0]) - beyond
             rows = db.execute(query, (min(spare, count_max),)).fetchall() if spare > 0 else []
-        return [Row(seq, kind, body, checksum(seq, kind, body)) for seq, kind, body in rows]
+        return [_unchecked(seq, kind, body) for seq, kind, body in rows]
 
     def rewrite(self) -> None:
         """Write the whole file anew, so that nothing of what was deleted is left in it. Needs room for a second one."""
@@ -396,7 +405,7 @@ class Store:
         newest = 0 if kept is None else kept[0]
         if type(newest) is not int or held > newest:
             # A number that was never given out is a rotten one, and would hide everything the journal holds.
-            raise StoreDamagedError(f"{self.path} holds a record that was never written")
+            raise StoreDamagedError(f"{self.path}: it holds a record that was never written")
         return newest
 
     def _check_key(self) -> None:
@@ -412,7 +421,13 @@ def _row(row: Any) -> Row:
 
 def is_sound(row: Row) -> bool:
     """Whether a row is what was written."""
-    return type(row.body) is bytes and row.crc == checksum(row.seq, row.kind, row.body)
+    return type(row.body) is bytes and type(row.kind) is int and row.crc == checksum(row.seq, row.kind, row.body)
+
+
+def _unchecked(seq: object, kind: int, body: object) -> Row:
+    """A row of a table without checksums, where what rotted may be of any type: such a one has no number, and cannot be read."""
+    number, content = seq if type(seq) is int else 0, body if type(body) is bytes else b""
+    return Row(number, kind, content, checksum(number, kind, content))
 
 
 def storage_error(error: Exception, path: Path) -> StorageError:

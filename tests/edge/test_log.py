@@ -30,6 +30,9 @@ from reflexarc_core.record import (
 )
 from reflexarc_edge.codec import decode, encode
 from reflexarc_edge.log import Log
+from reflexarc_edge.pages import index_cells
+from reflexarc_edge.schema import PAGE_BYTES
+from reflexarc_edge.store import FILE
 
 NOW = Moment(1_700_000_000_000, True, False, 60, 5)
 SCORED = Scored("churn", "abc", 7, 0.75, ((0.7, 0.875),), (1.5, float("inf")), (("f", 0.25),))
@@ -94,6 +97,22 @@ def test_what_the_journal_holds_is_stored_at_the_next_start(tmp_path: Path) -> N
     assert again.append([TickInput(NOW)]) == count + 1
     again.close()
     log.close()
+
+
+def test_an_action_that_waits_is_read_though_its_number_rotted(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.append([DecisionOutput(DECISION)])
+    log.close()
+    content = bytearray((tmp_path / FILE).read_bytes())
+    for at in range(0, len(content), PAGE_BYTES):
+        for cell in index_cells(bytes(content[at : at + PAGE_BYTES]), PAGE_BYTES)[0]:
+            if len(cell.types) == 4:  # of `pending`, its number last: a type of 0 is none
+                content[at + cell.start + cell.header_bytes - 1] = 0
+    (tmp_path / FILE).write_bytes(content)
+    again = Log(tmp_path)
+    assert again.pending() == [DECISION]
+    assert [decision for _, decision in again.owed()] == [DECISION]
+    again.close()
 
 
 def test_more_than_the_journal_holds_goes_through_to_the_store(tmp_path: Path) -> None:

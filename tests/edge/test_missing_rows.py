@@ -9,6 +9,7 @@ import pytest
 from reflexarc_core.record import EventInput, LossOutput, TickInput
 from reflexarc_edge.capture import Capture, encode_capture
 from reflexarc_edge.log import Log
+from reflexarc_edge.pages import is_log, table_cells
 from reflexarc_edge.schema import PAGE_BYTES
 from reflexarc_edge.upload import upload_batch
 from tests.edge.kit import NOW, filled
@@ -51,6 +52,37 @@ def test_rows_that_a_page_no_longer_counts_are_missed_and_come_back(tmp_path: Pa
         log.acknowledge(batch.last_seq)
     assert sent == list(range(acked + 1, COUNT + 1))
     assert any("missing" in note for note in log.spool.repair.notes), log.spool.repair.notes
+    log.close()
+
+
+def renumber(folder: Path, number: int, to: int) -> None:
+    """What a few flipped bits make of a row's number in its page, where SQLite keeps it in two bytes of seven bits."""
+    path = folder / "store.db"
+    content = bytearray(path.read_bytes())
+    for at in range(PAGE_BYTES, len(content), PAGE_BYTES):
+        cells, _ = table_cells(bytes(content[at : at + PAGE_BYTES]), PAGE_BYTES)
+        for cell in cells:
+            if cell.rowid == number and is_log(cell):
+                place = at + cell.start
+                content[place - 2 : place] = (0x80 | to >> 7, to & 0x7F)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("number", "to"), [(190, 2_238), (190, 16_000), (1_000, 1_128), (1_001, 900), (COUNT, 16_000)])
+def test_a_row_under_anothers_number_costs_itself_and_nothing_else(tmp_path: Path, number: int, to: int) -> None:
+    log = filled(tmp_path, COUNT)
+    capture(log, 1)
+    log.close()
+    renumber(tmp_path, number, to)
+    log = Log(tmp_path)
+    log.append([TickInput(NOW)])
+    held = list(log.records(0))
+    assert [seq for seq, _ in held] == list(range(1, COUNT + 3)), "all are there, and what came since"
+    assert [seq for seq, record in held if isinstance(record, LossOutput)] == [number]
+    assert len(log.spool.repair.notes) == 1
+    log.close()
+    log = Log(tmp_path)
+    assert (log.last_seq, log.spool.repair.notes) == (COUNT + 2, [])
     log.close()
 
 
