@@ -19,7 +19,7 @@ def same_upto(
     previous: tuple[int, int],
     records: Sequence[tuple[int, int]],
 ) -> int | None:
-    """None while the sender's history is ours; else the number up to which both are the same, 0 when nobody knows.
+    """None while the sender's history is ours; else the largest number that both are known to have alike, 0 for none.
 
     name: installation and incarnation. previous: the (number, checksum) the sender was acknowledged last. records: those it
     sends. A checksum of 0 is compared with nothing, nor is a record at a number that was a loss here: a file that was written
@@ -39,13 +39,13 @@ def same_upto(
     oldest, held = transaction.checks(*name, first, sent[-1][0] if sent else first)
     if not oldest:
         return None  # nobody ever gave a checksum
-    if previous[0] and held.get(previous[0], previous[1]) != previous[1]:
-        return 0
-    same = previous[0] or sent[0][0] - 1
-    for seq, check in sent:
-        if seq < oldest or held.get(seq, check) not in (0, check):
+    same = 0
+    for seq, check in (previous, *sent) if previous[0] else sent:
+        ours = held.get(seq)
+        if (seq < oldest and seq != previous[0]) or ours not in (None, 0, check):
             return same  # what lies between is lost there, and need not be here
-        same = seq
+        if ours == check:  # not what is only not denied: a copy may have said that all of it is lost
+            same = seq
     return None
 
 

@@ -114,7 +114,7 @@ def test_a_cloned_numbering_is_told_to_begin_anew(stubs: Stubs) -> None:
     other = stubs.push([event_record(4, page(14), check=9)], previous_check=77)
     assert (other.rekey, other.upto_seq, len(other.verdicts)) == (True, 0, 0), "where they part, nobody knows"
     overlapping = stubs.push([event_record(i, page(20 + i), check=200 + i) for i in range(3, 5)])
-    assert (overlapping.rekey, overlapping.upto_seq) == (True, 2)
+    assert (overlapping.rekey, overlapping.upto_seq) == (True, 0), "nor here: nothing before them was shown"
     behind = stubs.push([event_record(1, page(1), check=101), event_record(2, page(22), check=202)])
     assert (behind.rekey, behind.upto_seq) == (True, 1), "numbers behind the cursor are compared one by one"
     gap = record_pb2.Loss(reason="evicted", first_seq=2, last_seq=2, count=1)
@@ -124,6 +124,16 @@ def test_a_cloned_numbering_is_told_to_begin_anew(stubs: Stubs) -> None:
     assert (right.rekey, right.upto_seq) == (False, 4)
     assert not stubs.push([event_record(5, page(5))]).rekey  # nothing given: nothing compared
     assert stubs.folded().event_count == 5
+
+
+def test_what_a_copy_said_is_lost_is_not_taken_for_what_another_has(stubs: Stubs) -> None:
+    """This server went back to before them, and a copy gave up records of its own under the same numbers."""
+    stubs.push([event_record(i, page(i), check=100 + i) for i in range(1, 4)])
+    gone = record_pb2.Loss(reason="evicted", first_seq=4, last_seq=8, count=5)
+    assert stubs.push([event_record(9, page(109), check=309)], previous_check=103, previous_seq=3, losses=[gone]).upto_seq == 9
+    here = [event_record(i, page(i), check=100 + i) for i in range(8, 11)]
+    answer = stubs.push(here, previous_seq=7, previous_check=107)
+    assert (answer.rekey, answer.upto_seq) == (True, 0), "the 7th is not here, though nothing here denies it"
 
 
 def losses_held(data: Path) -> list[tuple[int, int]]:
