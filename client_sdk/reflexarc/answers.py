@@ -231,7 +231,7 @@ def _take_bundle(
     device: Device, answer: artifact_service_pb2.GetBundleResponse, frames: Iterator[sync_file_pb2.SyncFrame], found: Applied
 ) -> None:
     """Install and switch to the bundle whose files follow. One that is refused leaves everything as it is."""
-    if not answer.digest or answer.digest == device.live_bundle or device.online:
+    if not answer.digest:
         return
 
     def next_file(sha256: str, byte_count: int) -> bytes:
@@ -246,8 +246,10 @@ def _take_bundle(
                 return bytes(content)
 
     try:
-        bundle = device.bundles.install(answer.digest, answer.manifest_json, next_file)
-        device.make_live(bundle)
+        with device.bundle_lock:
+            if answer.digest == device.live_bundle or device.online:
+                return
+            device.make_live(device.bundles.install(answer.digest, answer.manifest_json, next_file))
         found.bundle = answer.digest
     except (ManifestError, DefinitionError, ScoringError) as error:
         found.notes.append(f"the server's models were refused: {error}")
@@ -272,6 +274,9 @@ def take_inbox(device: Device) -> None:
             return
         except ReflexArcError as error:
             device.note("sync", error)
+        except Exception as error:  # a fault here must not end the thread that looks in
+            device.note("internal", error)
+            return
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -7,6 +7,7 @@ that was not verified; the seam for signatures is `Verifier`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.errors import DefinitionError, ManifestError, ScoringError
+from reflexarc_core.errors import DefinitionError, ManifestError, ScoringError, StorageError
+from reflexarc_core.interaction import INTEREST_STRENGTH
 from reflexarc_core.model import LiveModel, Scored
 
 if TYPE_CHECKING:
@@ -82,23 +84,48 @@ class Bundles:
         self._folder = folder
         self._verifier = verifier or DigestVerifier()
 
-    def open(self, digest: str) -> Bundle | None:
-        """The bundle of that digest, verified again; None when none is kept under it, it no longer verifies, or this version
-        cannot run its catalog."""
-        path = self._folder / digest
-        if not digest or not path.is_dir():
-            return None
-        try:
-            return self._load(digest, path)
-        except (ManifestError, DefinitionError):
-            return None
+    def open(self, digest: str) -> Bundle:
+        """The bundle of that digest, verified again. Raises ManifestError when it is gone or damaged, DefinitionError when this
+        version cannot run its catalog."""
+        return self._load(digest, self._folder / digest)
+
+    def held(self, digest: str) -> Bundle | None:
+        """The same where it is kept and sound and runs here, tested again; else None."""
+        with contextlib.suppress(ManifestError, DefinitionError, ScoringError):
+            bundle = self.open(digest)
+            bundle.self_test()
+            return bundle
+        return None
 
     def install(self, digest: str, manifest: bytes, fetch: Callable[[str, int], bytes]) -> Bundle:
         """Verify the manifest, fetch what it lists, self-test, and give it its final name.
 
-        fetch(sha256, byte_count) returns a file's bytes. Raises ManifestError, or DefinitionError for a catalog that no engine
-        could run; nothing is kept then.
+        fetch(sha256, byte_count) returns a file's bytes. Raises ManifestError, DefinitionError for a catalog that no engine could
+        run, StorageError when the disk will not have it; nothing is kept then.
         """
+        try:
+            return self._install(digest, manifest, fetch)
+        except OSError as error:
+            hint = "free some space on the disk"
+            raise StorageError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
+
+    def keep_only(self, digests: Sequence[str]) -> None:
+        """Remove every other bundle."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            if path.name not in digests:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def file(self, sha256: str) -> bytes:
+        """A file that one of the bundles here has, empty for none: most of a new bundle is often in the one before it."""
+        for manifest in self._folder.glob("*/bundle.json"):
+            with contextlib.suppress(OSError, ManifestError):
+                for name, listed, _ in _files_for_device(manifest.read_bytes()):
+                    content = (manifest.parent / name).read_bytes() if listed == sha256 else b""
+                    if content and hashlib.sha256(content).hexdigest() == sha256:
+                        return content
+        return b""
+
+    def _install(self, digest: str, manifest: bytes, fetch: Callable[[str, int], bytes]) -> Bundle:
         self._verifier.verify(manifest, digest)
         files = _files_for_device(manifest)
         staging = self._folder / f"staging-{digest[:16]}"
@@ -112,6 +139,8 @@ class Bundles:
             _write(staging / "bundle.json", manifest)
             bundle = self._load(digest, staging)
             bundle.self_test()
+            for folder in [path for path in staging.rglob("*") if path.is_dir()] + [staging]:
+                _sync_folder(folder)
             final = self._folder / digest
             shutil.rmtree(final, ignore_errors=True)
             os.replace(staging, final)
@@ -119,12 +148,6 @@ class Bundles:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return self._load(digest, final)
-
-    def keep_only(self, digests: Sequence[str]) -> None:
-        """Remove every other bundle."""
-        for path in self._folder.iterdir() if self._folder.is_dir() else ():
-            if path.name not in digests:
-                shutil.rmtree(path, ignore_errors=True)
 
     def _load(self, digest: str, path: Path) -> Bundle:
         from reflexarc_models.artifact import Artifact
@@ -143,6 +166,11 @@ class Bundles:
             for model in sorted(path.glob("*/device"))
             if (model / "manifest.json").exists()
         }
+        for model_id, artifact in artifacts.items():
+            unknown = set(artifact.inputs) - catalog.features.keys() - {INTEREST_STRENGTH}
+            if unknown:
+                name = min(unknown)
+                raise ManifestError(f"{model_id} of bundle {digest[:12]} reads {name!r}, which its catalog does not have")
         return Bundle(digest, path, catalog, artifacts)
 
 

@@ -25,7 +25,7 @@ from reflexarc.ids import derived_id
 from reflexarc_core.catalog import Catalog
 from reflexarc_core.decision import Decision
 from reflexarc_core.effect import RequestScore
-from reflexarc_core.errors import StorageError
+from reflexarc_core.errors import DefinitionError, ManifestError, StorageError
 from reflexarc_core.event import Event
 from reflexarc_core.model import LiveModel, Scorer
 from reflexarc_core.record import EventInput, Moment, erased_digest
@@ -77,6 +77,9 @@ class Device:
         self._forgotten_seq: dict[str, int] = {}
         self._held_for_fork: Any = None
         self._pauses_lock = threading.RLock()
+        self.bundle_lock = threading.RLock()
+        """Held by whoever installs a bundle and makes it live, by call or by file."""
+        self._own: tuple[Scorer, Mapping[str, LiveModel]] | None = None
         self._timer: threading.Timer | None = None
         self._closed = False
         self._beat: threading.Thread | None = None
@@ -89,7 +92,7 @@ class Device:
         self.log = Log(folder, bounds=config.bounds(), seal=seal, complete=self._complete)
         try:
             self.bundles = Bundles(folder / "bundles")
-            self._kept = self.bundles.open(self.live_bundle)
+            self._kept, self._not_kept = self._open_bundle(str(self.log.meta("bundle", "")))
             self.runtime = Runtime(
                 self.log,
                 LazyScorer(self._kept),
@@ -112,9 +115,14 @@ class Device:
         """Make a catalog live and end what a restart cut off.
 
         A bundle of the server's wins over `catalog`, which wins over what the store last ran, then the shipped one.
-        scorer and models: the host's own, in place of a bundle's.
+        scorer and models: the host's own, in place of any bundle's. A bundle that cannot be used any more is told of and counts
+        as none: the server's is fetched anew.
         """
-        if scorer is None:
+        if self._not_kept is not None:
+            self.note("bundle", self._not_kept)
+        if scorer is not None:
+            self._own = (scorer, models)
+        else:
             scorer = LazyScorer(self._kept)
             models = self._kept.live_models if self._kept is not None else {}
         state = self.runtime.engine.state
@@ -230,6 +238,13 @@ class Device:
         event = Event(event_id, capture.event_type, capture.subject, time_, properties, context, capture.position)
         return EventInput(Moment(time_, capture.online, capture.trusted, self._enricher.offset_minutes(time_)), event)
 
+    def _open_bundle(self, digest: str) -> tuple[Bundle | None, Exception | None]:
+        """The bundle that was live, and why it cannot be any more."""
+        try:
+            return (self.bundles.open(digest), None) if digest else (None, None)
+        except (ManifestError, DefinitionError) as error:
+            return None, error
+
     def _tell_live_catalog(self) -> None:
         try:
             keep_live_catalog(self.log.folder, self.runtime.engine.plan.catalog)
@@ -240,13 +255,15 @@ class Device:
 
     @property
     def live_bundle(self) -> str:
-        """Digest of the live bundle, empty for none."""
-        return str(self.log.meta("bundle", ""))
+        """Digest of the bundle that is in use, empty for none."""
+        return self._kept.digest if self._kept is not None else ""
 
     def make_live(self, bundle: Bundle) -> None:
-        """Switch to a verified bundle between two events; the one before it is kept beside it."""
+        """Switch to a verified bundle between two events; the one before it is kept beside it. The caller holds `bundle_lock`."""
         previous = self.live_bundle
-        self.runtime.switch(bundle.catalog, bundle.live_models, LazyScorer(bundle), self.moment())
+        scorer, models = self._own or (LazyScorer(bundle), bundle.live_models)
+        self.runtime.switch(bundle.catalog, models, scorer, self.moment())
+        self._kept = bundle
         # Cut off between the two, the next start goes back to the bundle before, and takes this one again.
         self.log.keep_meta("bundle", bundle.digest)
         self._tell_live_catalog()

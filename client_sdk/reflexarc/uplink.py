@@ -12,18 +12,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from reflexarc.control import ControlStream
+from reflexarc.following import Following
 from reflexarc.pacing import Pacing, directed_ms
 from reflexarc.receipt import FlushResult
 from reflexarc.sender import Sender
 from reflexarc.transport import Down, Pushed, Transport
 from reflexarc_core.effect import RequestScore
 from reflexarc_core.errors import (
-    DefinitionError,
     InvalidEventError,
-    ManifestError,
     PermissionDeniedError,
     ReflexArcError,
-    ScoringError,
     TransportError,
     UnauthenticatedError,
 )
@@ -39,8 +37,6 @@ HINTED_SUBJECTS = 100
 """Subjects asked about when the server says that something waits: those who were here last."""
 WAITED_OUT = 0.9
 """Share of its deadline after which a failed call did not fail but wait."""
-REFUSED_S = 600.0
-"""How long a bundle that could not be taken is left alone, unless the server announces another meanwhile."""
 
 
 class Uplink:
@@ -64,9 +60,7 @@ class Uplink:
         self._flush_waiting = 0
         self._last_error = ""
         self._refusal: type[Exception] | None = None
-        self._bundle_refused = ""
-        self._look_again_at = 0.0
-        self._bundle_lock = threading.Lock()
+        self._following = Following(self._transport, device)
         self._to_pull: dict[str, None] = {}
         self._control = ControlStream(self._transport, device, self.wake)
         self._thread = threading.Thread(target=self._run, name="reflexarc-sync", daemon=True)
@@ -154,8 +148,7 @@ class Uplink:
     def update(self, timeout_s: float) -> bool:
         """Take the server's newest bundle now. True when it (or one before it) is live. Raises ReflexArcError."""
         down = self._transport.pull((), self._device.live_bundle, timeout_s)
-        if down.bundle_digest and down.bundle_digest != self._device.live_bundle:
-            self._take_bundle(down.bundle_digest, timeout_s)
+        self._following.take(down.bundle_digest, down.server_time)
         return bool(self._device.live_bundle)
 
     # -- the sync thread ------------------------------------------------------------------------------------------
@@ -251,10 +244,10 @@ class Uplink:
             self._device.confirm_time(down.server_time)
             self._receive(down)
             self._control.polled(set(down.paused), heard)
-            self._follow(down.bundle_digest, timeout_s)
             for digest, erase_time in down.erased:
                 self._device.forget_told(digest, erase_time)
                 self.wake()  # the server waits for the tombstone
+            self._following.follow(down.bundle_digest, down.server_time)
             self._take_decisions(down)  # behind the bundle: it may be the first that knows their triggers
 
     def _take_decisions(self, down: Down) -> None:
@@ -272,32 +265,6 @@ class Uplink:
             self._device.runtime.values(subject, as_of_time, values, moment)
         for lease in down.leases:
             self._device.runtime.lease(lease, moment)
-
-    def _follow(self, digest: str, timeout_s: float) -> None:
-        """Take the bundle the server announces. One that fails is told of, and not fetched again with every pull."""
-        if digest != self._bundle_refused:
-            self._bundle_refused = ""
-        elif time.monotonic() < self._look_again_at:
-            return
-        if digest in ("", self._device.live_bundle):
-            return
-        try:
-            self._take_bundle(digest, timeout_s)
-        except (ManifestError, DefinitionError, ScoringError) as error:
-            self._bundle_refused, self._look_again_at = digest, time.monotonic() + REFUSED_S
-            self._device.note("bundle", error)
-
-    def _take_bundle(self, digest: str, timeout_s: float) -> None:
-        with self._bundle_lock:
-            if digest == self._device.live_bundle:
-                return
-            manifest = self._transport.bundle_manifest(digest, timeout_s)
-            if not manifest:  # the server went on to another meanwhile, which the next pull announces
-                return
-            bundle = self._device.bundles.install(
-                digest, manifest, lambda sha256, byte_count: self._transport.fetch(sha256, byte_count, timeout_s)
-            )
-            self._device.make_live(bundle)
 
     def _note(self, *, online: bool, error: str) -> None:
         with self._changed:

@@ -7,12 +7,14 @@ its checks. Which bundle is live is the store's word.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ CATALOG: Final = "catalog.json"
 FORMAT: Final = 1
 CHUNK_BYTES: Final = 65_536
 FORMS: Final = ("device", "server")
+STAGED_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,11 @@ def keep_bundle(data: Path, catalog: Catalog, artifacts: Mapping[str, Mapping[st
         for name, content in {**contents, MANIFEST: manifest}.items():
             _write(staging / name, content)
         staging.chmod(0o755)
-        os.replace(staging, home / digest)
+        try:
+            os.replace(staging, home / digest)
+        except OSError:
+            if not (home / digest).is_dir():  # else somebody has just kept the same
+                raise
         _sync(home)
     except OSError as error:
         raise StorageError(f"{home} cannot be written: {error.strerror}") from None
@@ -114,7 +121,7 @@ class Distribution:
         self._home = data / FOLDER
         self._lock = threading.Lock()
         self._paths: dict[str, tuple[Path, int]] = {}
-        self._indexed: set[str] = set()
+        _sweep(self._home)
 
     def keep(self, catalog: Catalog, artifacts: Mapping[str, Mapping[str, Artifact]]) -> str:
         """See `keep_bundle`."""
@@ -178,24 +185,38 @@ class Distribution:
 
     def _find(self, sha256: str) -> tuple[Path, int]:
         with self._lock:
-            if sha256 not in self._paths:
-                for digest, _ in _versions(self._home):
-                    if digest not in self._indexed:
-                        self._indexed.add(digest)
-                        for name, entry in _listing(self._home / digest).items():
-                            self._paths.setdefault(entry["sha256"], (self._home / digest / name, int(entry["bytes"])))
             found = self._paths.get(sha256)
+            if found is None or not found[0].is_file():  # a bundle came, or went: several may have the same file
+                self._paths.clear()
+                for digest, _ in _versions(self._home):
+                    for name, entry in _listing(self._home / digest).items():
+                        path = self._home / digest / name
+                        if path.is_file():
+                            self._paths.setdefault(entry["sha256"], (path, int(entry["bytes"])))
+                found = self._paths.get(sha256)
         if found is None:
             raise DefinitionError(f"no bundle holds a file {sha256[:12]}")
         return found
 
     def _folder(self, digest: str) -> Path:
-        if len(digest) != 64 or not all(mark in "0123456789abcdef" for mark in digest):
+        if not _is_digest(digest):
             raise DefinitionError(f"{digest[:64]!r} is no digest", hint="64 hex digits")
         folder = self._home / digest
         if not folder.is_dir():
             raise DefinitionError(f"no bundle {digest[:12]} in this server's folder", hint="train one first")
         return folder
+
+
+def _is_digest(name: str) -> bool:
+    return len(name) == 64 and all(mark in "0123456789abcdef" for mark in name)
+
+
+def _sweep(home: Path) -> None:
+    """Remove what writers that were killed left behind, a day ago at least: another process may be writing."""
+    for path in home.glob("staging-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > STAGED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _listing(folder: Path) -> dict[str, Any]:
@@ -210,6 +231,8 @@ def _versions(home: Path) -> list[tuple[str, int]]:
     """(digest, version) of every bundle, newest first."""
     found = []
     for path in home.iterdir() if home.is_dir() else ():
+        if not _is_digest(path.name):  # one that is being written
+            continue
         try:
             found.append((path.name, int(json.loads((path / MANIFEST).read_bytes())["version"])))
         except (OSError, ValueError, KeyError, TypeError):

@@ -23,6 +23,7 @@ from reflexarc_server.clock import Clock
 from reflexarc_server.distribution import Bundle, Distribution
 from reflexarc_server.records import own_row
 from reflexarc_server.store.port import Store
+from reflexarc_server.trial import try_out
 
 ACTIVATED: Final = "activated"
 CHANGES_MAX: Final = 1_000
@@ -84,6 +85,8 @@ class Switch:
         self._distribution = distribution
         self._clock = clock
         self._lock = threading.Lock()
+        self._activating = threading.Lock()
+        """Held while models are tried out and compiled, which takes seconds: a pause does not wait for that."""
         digest = str(store.kept("bundle", ""))
         self.live = self._make(distribution.load(digest)) if digest else Live(fallback, None, {})
         self.paused: tuple[str, ...] = tuple(store.kept("paused", []))
@@ -93,13 +96,15 @@ class Switch:
         """Make a bundle live, after its server forms passed their self-test; the change, which is kept.
 
         instead_of: digest of the bundle that must be live (empty: none), None for whichever. Raises DefinitionError for no such
-        bundle or another one live, ManifestError for a damaged one, ScoringError when a model does not run.
+        bundle, another one live or one that a host could not run, ManifestError for a damaged one, ScoringError when a model
+        does not run.
         """
         said = said or Said()
-        with self._lock:
+        with self._activating:
             if instead_of is not None and self.live.digest != instead_of:
                 raise DefinitionError("another bundle became live meanwhile", hint="look at what is live, and try again")
             bundle = self._distribution.load(digest)
+            try_out(bundle.catalog, bundle.artifacts)
             for artifact in bundle.artifacts["server"].values():
                 self_test(artifact, KERNEL)
             live = self._make(bundle)
@@ -107,8 +112,9 @@ class Switch:
                 self._clock.now_ms(), said.action, digest, self.live.digest, live.version, live.catalog.digest,
                 live.catalog.version, said.by, said.key_id, said.note,
             )  # fmt: skip
-            self._tell_engine(live, change)
-            self.live = live
+            with self._lock:
+                self._tell_engine(live, change)
+                self.live = live
             return change
 
     def changes(self) -> list[Change]:

@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from reflexarc_core.catalog import Catalog
-from reflexarc_core.errors import DefinitionError, ReflexArcError
+from reflexarc_core.errors import DefinitionError
 from reflexarc_core.lineage import ROLLED_BACK, lineage
-from reflexarc_core.model import LiveModel
-from reflexarc_core.plan import Plan
-from reflexarc_core.trigger import PLACEMENTS
 from reflexarc_models.artifact import Artifact
 from reflexarc_models.publish import published_for
-from reflexarc_server.distribution import Distribution
+from reflexarc_server.distribution import FORMS, Distribution
 from reflexarc_server.live import Change, Said, Switch
+from reflexarc_server.trial import try_out
 
 BEGAN: Final = "began"
 PROMOTED: Final = "promoted"
-_FORM_OF: Final = {"edge": "device", "server": "server"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,8 @@ class Promotion:
             raise DefinitionError(f"catalog {catalog.digest[:12]} is live already", hint="nothing to do")
         held: Mapping[str, Mapping[str, Artifact]] = live.bundle.artifacts if live.bundle is not None else {}
         artifacts, notes = published_for(catalog, live.catalog, held)
-        for placement in PLACEMENTS:
-            _try_out(catalog, placement, {name: forms[_FORM_OF[placement]] for name, forms in artifacts.items()})
+        forms = {form: {name: held[form] for name, held in artifacts.items() if form in held} for form in FORMS}
+        try_out(catalog, forms)
         return Judged(catalog, artifacts, live.digest, notes)
 
     def promote(self, built: bytes, live_catalog_digest: str, by: str, key_id: str, note: str) -> tuple[Change, list[str]]:
@@ -101,20 +98,6 @@ class Promotion:
         """The built catalog of a bundle; empty digest: what is live. Raises DefinitionError, ManifestError."""
         held = self._distribution.load(bundle_digest).catalog if bundle_digest else self._switch.live.catalog
         return held.to_bytes()
-
-
-def _try_out(catalog: Catalog, placement: str, artifacts: Mapping[str, Artifact]) -> None:
-    """Plan it as a host of that placement does, every trigger of it. Raises DefinitionError naming the trigger."""
-    models = {name: LiveModel(held.digest, held.inputs, held.newest_label_time, held.hours) for name, held in artifacts.items()}
-    plan = Plan(catalog, placement, models)
-    for model_id in plan.models:
-        plan.scoring(model_id)
-    for trigger in plan.triggers.values():
-        try:
-            plan.alone(trigger)
-            plan.condition(trigger)
-        except ReflexArcError as error:
-            raise DefinitionError(f"triggers.{trigger.trigger_id}: {error.message}", hint=error.hint) from None
 
 
 __all__ = ["BEGAN", "PROMOTED", "ROLLED_BACK", "Promotion"]

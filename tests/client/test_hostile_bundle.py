@@ -41,7 +41,7 @@ def test_no_hostile_catalog_becomes_live_and_the_running_one_stays(tmp_path: Pat
             digest, manifest = bundle_of(catalog)
             with pytest.raises((DefinitionError, ManifestError)):
                 client.device.bundles.install(digest, manifest, lambda *_, held=catalog: held)
-            assert client.device.bundles.open(digest) is None
+            assert client.device.bundles.held(digest) is None
         assert list((tmp_path / "bundles").iterdir()) == []
         assert client.stats()["catalog"]["digest"] == running.digest
         assert decided(client) == ["FIRED"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import socket
 import threading
@@ -58,7 +57,8 @@ def backend(server: Server) -> Iterator[Backend]:
 
 
 def device(tmp_path: Path, server: str, clock: ManualClock, **more: object) -> Client:
-    return Client(tmp_path / "device", server=server, insecure=True, clock=clock, config=QUICK, **more)  # type: ignore[arg-type]
+    given = {"config": QUICK, **more}
+    return Client(tmp_path / "device", server=server or None, insecure=True, clock=clock, **given)  # type: ignore[arg-type]
 
 
 def until(holds: Callable[[], bool]) -> bool:
@@ -133,58 +133,6 @@ def unsure() -> TableScorer:
     return TableScorer({"churn": (("engagement_score", "usage_frequency"), lambda vector: (0.9, 0.1))}, {"churn": (0.7,)})
 
 
-@pytest.fixture
-def two_bundles(server: Server) -> tuple[str, str]:
-    """Digests of two bundles that the server keeps, of two catalogs and no models."""
-    folder = server.parts.distribution
-    other = dataclasses.replace(load_catalog(None), version="other")
-    return folder.keep(load_catalog(None), {}), folder.keep(other, {})
-
-
-def test_a_bundle_that_is_gone_when_it_is_fetched_is_taken_when_it_comes_back(
-    tmp_path: Path, server: Server, backend: Backend, clock: ManualClock, two_bundles: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """A promotion between the pull that announces a bundle and the call that fetches it, and then the way back."""
-    first, second = two_bundles
-    backend.activate(first)
-    real = Transport.bundle_manifest
-
-    def promoted_meanwhile(transport: Transport, digest: str, timeout_s: float) -> bytes:
-        monkeypatch.undo()
-        backend.activate(second)
-        return real(transport, digest, timeout_s)
-
-    monkeypatch.setattr(Transport, "bundle_manifest", promoted_meanwhile)
-    told: list[Exception] = []
-    with device(tmp_path, server.address, clock, on_error=told.append) as client:
-        assert until(lambda: client.live_bundle == second)
-        backend.activate(first)
-        assert until(lambda: client.live_bundle == first)
-    assert told == [], "nothing was wrong with either"
-
-
-def test_a_bundle_that_was_refused_is_looked_at_again_once_another_was_announced(
-    tmp_path: Path, server: Server, backend: Backend, clock: ManualClock, two_bundles: tuple[str, str]
-) -> None:
-    first, second = two_bundles
-    spoiled = tmp_path / "server" / "bundles" / second / "catalog.json"
-    sound = spoiled.read_bytes()
-    backend.activate(second)
-    spoiled.write_bytes(sound.replace(b"a", b"b"))
-    told: list[Exception] = []
-    with device(tmp_path, server.address, clock, on_error=told.append) as client:
-        assert until(lambda: bool(told))
-        attempts = client.stats()["uplink"]["attempts"]
-        assert until(lambda: client.stats()["uplink"]["attempts"] > attempts + 3)
-        assert (len(told), client.live_bundle) == (1, ""), "it is fetched with every pull"
-        spoiled.write_bytes(sound)
-        backend.activate(first)
-        assert until(lambda: client.live_bundle == first)
-        backend.activate(second)
-        assert until(lambda: client.live_bundle == second)
-
-
 def ask_once(client: Client, clock: ManualClock) -> Reason:
     """Let the device be unsure about one person; the reason it ends with."""
     client.track("page_view", {"page_url": "/"}, subject="known:1")
@@ -207,8 +155,6 @@ def test_an_unsure_device_is_upgraded_by_the_servers_heavier_model(
         tmp_path / "device", server=server.address, insecure=True, clock=clock, scorer=rules, models=rules.live_models,
         config=Config(offset_minutes=0, poll_ms=600_000),
     ) as client:  # fmt: skip
-        # This device keeps the models it was given: what the server published is only asked, not taken.
-        client.device.make_live = lambda bundle: None  # type: ignore[method-assign]
         assert client.wait_online()
         assert ask_once(client, clock) in (Reason.FIRED, Reason.HOLDOUT)
         last = client.log.recent_decisions(1)[0]

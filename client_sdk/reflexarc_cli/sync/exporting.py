@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import reflexarc
+from reflexarc.bundle import Bundles
 from reflexarc.config import Config
 from reflexarc.transport import push_request
 from reflexarc_cli.misuse import Misused
@@ -23,7 +24,7 @@ from reflexarc_cli.store.inspection import captures_waiting, read_journals
 from reflexarc_cli.store.look import Look
 from reflexarc_cli.store.place import check_seal, owner_of
 from reflexarc_cli.sync.outbox import LookedOutbox
-from reflexarc_core.errors import ReflexArcError, StorageError, SyncFileError
+from reflexarc_core.errors import DefinitionError, ManifestError, ReflexArcError, StorageError, SyncFileError
 from reflexarc_core.secret import derive_file_key
 from reflexarc_edge.journal import sync_folder
 from reflexarc_edge.log import Log
@@ -143,7 +144,7 @@ def _export(folder: Path, look: Look, wanted: Wanted, seal: Seal | None) -> Expo
         found.last_seq = _kept(path, found, outbox, key).end.last_seq
         found.files.append(path)
         found.kept_count, part = part, part + 1
-    source = _Source(outbox, found.last_seq, wanted.bytes_max)
+    source = _Source(outbox, found.last_seq, wanted.bytes_max, _usable_bundle(folder, str(outbox.meta("bundle", ""))))
     while source.ahead is not None or part == 1:
         if part > PARTS_MAX:
             raise Misused(f"that makes more than {PARTS_MAX} files", hint="give a larger --max-bytes")
@@ -155,12 +156,20 @@ def _export(folder: Path, look: Look, wanted: Wanted, seal: Seal | None) -> Expo
     return found
 
 
-class _Source:
-    """Batches one after the other, the next one ahead of being asked for."""
+def _usable_bundle(folder: Path, digest: str) -> str:
+    """The digest while that bundle is whole here: else the server's answer brings it again."""
+    with contextlib.suppress(ManifestError, DefinitionError):
+        return Bundles(folder / "bundles").open(digest).digest if digest else ""
+    return ""
 
-    def __init__(self, outbox: LookedOutbox, after: int, file_bytes_max: int) -> None:
+
+class _Source:
+    """Batches one after the other, the next one ahead of being asked for. bundle: digest of the one in use, empty for none."""
+
+    def __init__(self, outbox: LookedOutbox, after: int, file_bytes_max: int, bundle: str) -> None:
         config = Config()
         self.outbox: Final = outbox
+        self.bundle: Final = bundle
         self._count_max = config.batch_records_max
         # A batch is measured as the store holds it; as a message it may be larger.
         self._bytes_max = min(config.batch_bytes_max, file_bytes_max // 4 or config.batch_bytes_max)
@@ -189,7 +198,7 @@ def _write_part(
     kind = sync_file_pb2.SYNC_FILE_KIND_BATCHES
     header = new_header(kind, found.installation, int(time.time() * 1000), reflexarc.__version__)
     header.incarnation, header.first_seq = source.outbox.incarnation, found.last_seq + 1
-    header.have_bundle_digest = str(source.outbox.meta("bundle", ""))
+    header.have_bundle_digest = source.bundle
     writer = SyncFileWriter(stream, header, key)
     for start in range(0, len(asked), SUBJECTS_AT_ONCE):
         subjects = [subject_to_proto(subject) for subject in asked[start : start + SUBJECTS_AT_ONCE]]
