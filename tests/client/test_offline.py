@@ -94,7 +94,7 @@ def test_a_spoilt_file_is_refused_and_nothing_is_left(tmp_path: Path, published:
     for spoil in ("catalog.json", "model.onnx", "parity.json", "device/manifest.json"):
         with pytest.raises(ManifestError, match="not what the manifest lists"):
             bundles.install(digest, (folder / "bundle.json").read_bytes(), fetch_from(folder, spoil))  # type: ignore[arg-type]
-        assert bundles.open(digest) is None
+        assert bundles.held(digest) is None
         assert not list((tmp_path / "bundles").glob("*"))
     with pytest.raises(ManifestError, match="not the one that was announced"):
         bundles.install("0" * 64, (folder / "bundle.json").read_bytes(), fetch_from(folder))  # type: ignore[arg-type]
@@ -104,12 +104,12 @@ def test_a_bundle_that_rotted_on_the_disk_is_not_opened(tmp_path: Path, publishe
     digest, folder = published
     bundles = Bundles(tmp_path / "bundles")
     bundles.install(digest, (folder / "bundle.json").read_bytes(), fetch_from(folder))  # type: ignore[arg-type]
-    assert bundles.open(digest) is not None
+    assert bundles.held(digest) is not None
     model = tmp_path / "bundles" / digest / "churn" / "device" / "model.onnx"
     content = bytearray(model.read_bytes())
     content[100] ^= 4
     model.write_bytes(bytes(content))
-    assert bundles.open(digest) is None
+    assert bundles.held(digest) is None
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/device/../../../evil"])
