@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 
 from reflexarc_core.errors import DefinitionError, InvalidEventError, ManifestError, ReflexArcError, ScoringError
 from reflexarc_core.event import Event
+from reflexarc_models.artifact import MANIFEST_FILE, Artifact, assemble
 from reflexarc_models.scorer import ArtifactScorer
 from reflexarc_models.train.train import TrainedModel
 from reflexarc_proto.v1 import admin_service_pb2, artifact_service_pb2, event_service_pb2, scoring_service_pb2
 from reflexarc_proto.wire import error_of_call, result_from_proto, subject_to_proto
-from reflexarc_server.app import start_server
-from reflexarc_server.distribution import write_bundle
+from reflexarc_server import live
+from reflexarc_server.app import Server, start_server
+from reflexarc_server.distribution import keep_bundle, write_bundle
 from tests.core.test_hostile_catalog import HOSTILE, UNSOUND, unsound
 from tests.server.kit import DAY, T0, ManualClock, Stubs, catalog
 
@@ -186,6 +189,53 @@ def _by_hand(data: Path, catalog_bytes: bytes, manifest: bytes | None = None) ->
     (data / "bundles" / digest / "bundle.json").write_bytes(manifest)
     (data / "bundles" / digest / "catalog.json").write_bytes(catalog_bytes)
     return digest
+
+
+def _reading(artifact: Artifact, name: str) -> Artifact:
+    """The same model, of another first input."""
+    first, *others = artifact.inputs
+    manifest = {key: value for key, value in artifact.manifest.items() if key != "files"}
+    manifest["inputs"] = [name, *others]
+    absent: dict[str, float] = artifact.manifest["absent_values"]
+    manifest["absent_values"] = {name if key == first else key: value for key, value in absent.items()}
+    return assemble(manifest, {key: content for key, content in artifact.files.items() if key != MANIFEST_FILE})
+
+
+def test_a_model_of_what_the_catalog_does_not_have_never_becomes_live(
+    stubs: Stubs, publish: Callable[[], str], data: Path, churn: TrainedModel
+) -> None:
+    good = publish()
+    _activate(stubs, good)
+    for device_reads, server_reads in (("nonsense", churn.server.inputs[0]), (churn.device.inputs[0], "nonsense")):
+        forms = {"device": _reading(churn.device, device_reads), "server": _reading(churn.server, server_reads)}
+        bad = keep_bundle(data, catalog(), {"churn": forms})
+        error = _refused(lambda digest=bad: _activate(stubs, digest))
+        assert (type(error), "churn" in error.message, "nonsense" in error.message) == (DefinitionError, True, True)
+    assert stubs.status().bundle_digest == good
+
+
+def test_a_pause_does_not_wait_for_an_activation(
+    server: Server, stubs: Stubs, publish: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, begun, end = publish(), threading.Event(), threading.Event()
+    real = live.self_test
+
+    def slow(artifact: Artifact, backend: str) -> None:
+        begun.set()
+        assert end.wait(20)
+        real(artifact, backend)
+
+    monkeypatch.setattr(live, "self_test", slow)
+    activating = threading.Thread(target=_activate, args=(stubs, digest))
+    activating.start()
+    try:
+        assert begun.wait(20)
+        assert server.parts.switch.pause(("*",)) == ("*",)
+        assert server.parts.switch.live.digest == "", "it is not there yet"
+    finally:
+        end.set()
+        activating.join(20)
+    assert stubs.status().bundle_digest == digest
 
 
 def test_a_hostile_catalog_never_becomes_live(stubs: Stubs, publish: Callable[[], str], data: Path) -> None:
