@@ -24,6 +24,7 @@ MARGIN_KIND: Final = 0
 EVENT_KIND: Final = KIND_OF[EventInput]
 DECISION_KIND: Final = KIND_OF[DecisionOutput]
 HANDED_KIND: Final = KIND_OF[HandedOutput]
+LOSS_KIND: Final = KIND_OF[LossOutput]
 
 LOW, NORMAL, HIGH = 0, 1, 2
 """Priorities: what is given up last when a store is full. Decisions and hand-overs are high."""

@@ -20,7 +20,7 @@ from reflexarc_core.record import DecisionOutput, EventInput, LossOutput, Record
 from reflexarc_edge.capture import CAPTURE_KIND, Capture, bare_event, decode_capture
 from reflexarc_edge.codec import decode, encode
 from reflexarc_edge.cursor import Cursor
-from reflexarc_edge.entry import NORMAL, Entry, Taken, entry_in, entry_of, last_number, parts_of
+from reflexarc_edge.entry import LOSS_KIND, NORMAL, Entry, Taken, entry_in, entry_of, last_number, parts_of
 from reflexarc_edge.inherited import let_go, remember
 from reflexarc_edge.journal import Frame, make_folder
 from reflexarc_edge.owners import own
@@ -28,7 +28,7 @@ from reflexarc_edge.repair import Identity, behind_a_gap
 from reflexarc_edge.seal import Open, Seal
 from reflexarc_edge.spool import Spool
 from reflexarc_edge.store import BATCH_ROWS, FILE, Connect, Row, Store, connect, is_sound
-from reflexarc_edge.upkeep import LOSS_KIND, Bounds
+from reflexarc_edge.upkeep import Bounds
 
 SERVER_FILE: Final = "server.db"
 """What a server keeps in a folder: never a place for a device's store."""

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput, Record
 from reflexarc_edge.codec import decode, encode, unpack
-from reflexarc_edge.entry import last_number
+from reflexarc_edge.entry import LOSS_KIND, last_number
 from reflexarc_edge.inherited import renew
 from reflexarc_edge.journal import sync_file, sync_folder
 from reflexarc_edge.schema import TABLE_NAMES, StoreDamagedError
 from reflexarc_edge.seal import Open, Seal, check_key
 from reflexarc_edge.store import FILE, Connect, Row, Store, connect
-from reflexarc_edge.upkeep import LOSS_KIND, SET_ASIDE, runs
+from reflexarc_edge.upkeep import SET_ASIDE, runs
 from reflexarc_edge.wal_owner import wal_is_anothers
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ from reflexarc_core.record import EventInput, Record
 from reflexarc_edge.capture import CAPTURE_KIND
 from reflexarc_edge.codec import encode
 from reflexarc_edge.drainer import Drainer
-from reflexarc_edge.entry import NORMAL, Entry, Taken, pack_part, part_payload, payload_of, plain_payload
+from reflexarc_edge.entry import LOSS_KIND, NORMAL, Entry, Taken, pack_part, part_payload, payload_of, plain_payload
 from reflexarc_edge.journal import Frame
 from reflexarc_edge.leftover import OfFrame, gap, left_in, open_journal
 from reflexarc_edge.repair import Identity, explain_tail, identity_of, open_store
 from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Seal
 from reflexarc_edge.store import Connect, Store, StoreFullError
-from reflexarc_edge.upkeep import LOSS_KIND, Bounds, Upkeep
+from reflexarc_edge.upkeep import Bounds, Upkeep
 
 THREAD_PREFIX: Final = "reflexarc-"
 DRAINED_AT_ONCE: Final = 100

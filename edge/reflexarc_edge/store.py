@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from reflexarc_core.errors import StorageError
 from reflexarc_edge import schema
 from reflexarc_edge.codec import checksum, pack, pack_state, unpack, unpack_state
-from reflexarc_edge.entry import DECISION_KIND, Entry, Taken
+from reflexarc_edge.entry import DECISION_KIND, LOSS_KIND, Entry, Taken
 from reflexarc_edge.journal import sync_file
 from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Open, Seal, check_key
@@ -248,9 +248,9 @@ class Store:
         return sound, [] if len(sound) == len(rows) else [row for row in rows if not is_sound(row)]
 
     def check_of(self, seq: int) -> int:
-        """Checksum of one record, 0 when it is not there."""
+        """Checksum of one record, 0 when it is not there, or a loss stands in its place: nobody else has it like that."""
         with self.reading() as db:
-            row = db.execute("SELECT crc FROM log WHERE seq = ?", (seq,)).fetchone()
+            row = db.execute(f"SELECT crc FROM log WHERE seq = ? AND kind != {LOSS_KIND}", (seq,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def last_held(self, upto_seq: int) -> Row | None:

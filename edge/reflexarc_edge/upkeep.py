@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from reflexarc_core.errors import DefinitionError, StorageError
-from reflexarc_core.record import KIND_OF, LossOutput
+from reflexarc_core.record import LossOutput
 from reflexarc_edge.codec import decode, encode
+from reflexarc_edge.entry import LOSS_KIND
 from reflexarc_edge.journal import SEGMENT_BYTES, SEGMENT_BYTES_MIN, allocate
 from reflexarc_edge.store import FILE, Store
 
-LOSS_KIND: Final = KIND_OF[LossOutput]
 BALLAST_BYTES: Final = 256 * 1024
 SET_ASIDE: Final = "set-aside"
 CHUNK_ROWS: Final = 1_000

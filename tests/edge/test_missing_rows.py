@@ -8,6 +8,7 @@ import pytest
 
 from reflexarc_core.record import EventInput, LossOutput, TickInput
 from reflexarc_edge.capture import Capture, encode_capture
+from reflexarc_edge.codec import encode
 from reflexarc_edge.log import Log
 from reflexarc_edge.pages import is_log, table_cells
 from reflexarc_edge.schema import PAGE_BYTES
@@ -98,6 +99,15 @@ def test_the_head_of_a_log_that_nobody_acknowledged_is_mended_once(tmp_path: Pat
     log = Log(tmp_path)
     assert len(list(log.records(0))) == COUNT - 43
     assert not log.spool.repair.notes, "a loss says what is missing: there is nothing more to mend"
+    log.close()
+
+
+def test_a_loss_vouches_for_no_record_that_was_there(tmp_path: Path) -> None:
+    """A server that went back to that number has the record: what stands here instead must not tell them apart."""
+    log = filled(tmp_path, 100)
+    check = log.check_of(40)
+    log.spool.store.replace_row(40, *encode(LossOutput("evicted", 40, 60, 21)))
+    assert (check != 0, log.check_of(40)) == (True, 0)
     log.close()
 
 

@@ -20,11 +20,11 @@ from reflexarc_core.event import Event
 from reflexarc_core.record import EventInput, LossOutput, Moment
 from reflexarc_edge.capture import CAPTURE_KIND, decode_capture
 from reflexarc_edge.codec import checksum, decode, pack
-from reflexarc_edge.entry import parts_of
+from reflexarc_edge.entry import LOSS_KIND, parts_of
 from reflexarc_edge.log import Log, bare_event
 from reflexarc_edge.repair import Identity
 from reflexarc_edge.store import FILE
-from reflexarc_edge.upkeep import LOSS_KIND, Bounds
+from reflexarc_edge.upkeep import Bounds
 from tests.power.images import Disk, Image
 from tests.power.ledger import STORE, Ledger, Wrong, body_of, judge
 from tests.power.recording import Recorder

@@ -28,11 +28,12 @@ from reflexarc_cli.store.place import (
 from reflexarc_cli.store.walk import each, kind_name, read_row, reason_name
 from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput
+from reflexarc_edge.entry import LOSS_KIND
 from reflexarc_edge.journal import Frame
 from reflexarc_edge.repair import Identity
 from reflexarc_edge.schema import StoreDamagedError
 from reflexarc_edge.seal import Seal
-from reflexarc_edge.upkeep import LOSS_KIND, SET_ASIDE
+from reflexarc_edge.upkeep import SET_ASIDE
 
 T = TypeVar("T")
 

@@ -25,11 +25,10 @@ from reflexarc_cli.store.walk import each, read_row, walk
 from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput
 from reflexarc_edge.codec import checksum, encode
-from reflexarc_edge.entry import DECISION_KIND
+from reflexarc_edge.entry import DECISION_KIND, LOSS_KIND
 from reflexarc_edge.log import Log
 from reflexarc_edge.seal import Seal
 from reflexarc_edge.store import BATCH_ROWS, FILE, Store, connect
-from reflexarc_edge.upkeep import LOSS_KIND
 
 _INDEX_ONLY: Final = re.compile(r"(row \d+ missing from|wrong # of entries in|non-unique entry in) index log_decision")
 _COMPLAINTS_MAX: Final = 100

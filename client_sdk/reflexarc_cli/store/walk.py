@@ -29,8 +29,8 @@ from reflexarc_core.record import (
     ValuesInput,
 )
 from reflexarc_edge.codec import checksum, decode
+from reflexarc_edge.entry import LOSS_KIND
 from reflexarc_edge.seal import Seal
-from reflexarc_edge.upkeep import LOSS_KIND
 
 NAMES: Final[dict[type, str]] = {
     EventInput: "event",

@@ -19,10 +19,10 @@ from reflexarc_core.errors import StorageError
 from reflexarc_core.record import LossOutput, Record
 from reflexarc_core.secret import SECRET_BYTES
 from reflexarc_edge.cursor import ACKED, kept_check
+from reflexarc_edge.entry import LOSS_KIND
 from reflexarc_edge.journal import sync_file
 from reflexarc_edge.seal import Seal
 from reflexarc_edge.store import FILE, WAL, Row
-from reflexarc_edge.upkeep import LOSS_KIND
 
 
 class LookedOutbox:
@@ -58,7 +58,7 @@ class LookedOutbox:
         if kept:
             return kept
         rows = self._rows(seq - 1, 1, seq)
-        return rows[0].crc if rows and is_sound(rows[0]) else 0
+        return rows[0].crc if rows and is_sound(rows[0]) and rows[0].kind != LOSS_KIND else 0
 
     def read_rows(self, after: int, count_max: int, upto: int) -> Iterator[tuple[Row, Record]]:
         """See Outbox."""
