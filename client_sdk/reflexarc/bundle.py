@@ -106,7 +106,7 @@ class Bundles:
         try:
             return self._install(digest, manifest, fetch)
         except OSError as error:
-            hint = "free some space on the disk"
+            hint = "free some space on the disk, or make the folder writable"
             raise StorageError(f"{self._folder} cannot be written: {error.strerror}", hint=hint) from None
 
     def keep_only(self, digests: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ def test_a_thread_that_ran_before_keeps_its_own_time() -> None:
     thread = threading.Thread(target=beside)
     thread.start()
     with still(lambda: 7_000, passed.append, "seed", lambda *_: None):
-        time.sleep(0.25)
+        time.sleep(0.25)  # of virtual time
         assert (time.time(), threading.Event().wait(0.5)) == (7.0, False)
         begin.set()
         thread.join(10)
